@@ -1,0 +1,1 @@
+"""Observations and catalogs: what comes in from files."""

@@ -1,0 +1,1 @@
+"""Convergence, verdicts and hallucination scores."""

@@ -1,0 +1,36 @@
+"""Errors and warnings of the library.
+
+Every message is one line: what came, what was needed, what to do.
+"""
+
+
+class ScoresampleError(ValueError):
+    """Any error that the caller can mend; the command line prints it without a traceback."""
+
+
+class ShapeError(ScoresampleError):
+    """Arrays whose shapes do not fit each other."""
+
+
+class DataError(ScoresampleError):
+    """Values that cannot be used: not finite, negative weights, positions off the image."""
+
+
+class FileFormatError(ScoresampleError):
+    """A file that is missing, truncated, of unknown type, or lacks a key."""
+
+
+class PositionError(ScoresampleError):
+    """A position (free parameters) that does not fit its density."""
+
+
+class ConfigError(ScoresampleError):
+    """Settings that contradict each other or are out of range."""
+
+
+class ScoreOnlyError(ScoresampleError):
+    """A value of log_prob was asked of something that has only a score."""
+
+
+class ScoresampleWarning(UserWarning):
+    """Something the user can act on."""

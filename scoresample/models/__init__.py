@@ -1,0 +1,1 @@
+"""Scenes, sources, morphologies, PSFs, rendering and priors."""

@@ -1,0 +1,42 @@
+"""What a prior is: a score, and for most a log density as well."""
+
+import abc
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class AbstractPrior(eqx.Module):
+    """A prior known at least by its score. Never give such a thing a made-up ``log_prob``.
+
+    Attributes
+    ----------
+    name
+        Shown when a posterior is printed and stored with the draws.
+    noise_level
+        Standard deviation, in the coordinate of the prior, of the Gaussian blur that is part of the model.
+    """
+
+    name: eqx.AbstractVar[str]
+    noise_level: eqx.AbstractVar[float]
+
+    @abc.abstractmethod
+    def score(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the gradient of the log density at ``value``."""
+
+
+class AbstractLogPrior(AbstractPrior):
+    """A prior with a density; its score is the exact gradient of ``log_prob``."""
+
+    @abc.abstractmethod
+    def log_prob(self, value: Float[Array, "..."]) -> Float[Array, ""]:
+        """Return the log density at ``value``, up to a constant."""
+
+    @abc.abstractmethod
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n ..."]:
+        """Return ``n`` independent draws of the given shape."""
+
+    def score(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the gradient of ``log_prob``."""
+        return jax.grad(self.log_prob)(value)

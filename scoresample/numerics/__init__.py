@@ -1,0 +1,1 @@
+"""Array tools without astronomy: FFT, linear maps, curvature, trees."""

@@ -1,0 +1,1 @@
+"""Flux catalogs, archives, plots and runs over scenes."""

@@ -1,0 +1,1 @@
+"""Optimizers and samplers that see only a density and a position."""

@@ -1,0 +1,1 @@
+"""Galaxy simulation and the making of the shipped priors."""
