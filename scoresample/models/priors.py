@@ -6,6 +6,8 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from scoresample.numerics.linear import LowRankScale
+
 
 class AbstractPrior(eqx.Module):
     """A prior known at least by its score. Never give such a thing a made-up ``log_prob``.
@@ -24,6 +26,17 @@ class AbstractPrior(eqx.Module):
     @abc.abstractmethod
     def score(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the gradient of the log density at ``value``."""
+
+    def for_shape(self, shape: tuple[int, ...]) -> "AbstractPrior":
+        """Return the prior made ready for values of one shape; most are ready as they are."""
+        return self
+
+    def scale(self, shape: tuple[int, ...]) -> LowRankScale | None:
+        """Return a square root of the prior's covariance over the raveled value, for samplers to move along.
+
+        None where it is not known. It changes how fast samplers are, never what they sample.
+        """
+        return None
 
 
 class AbstractLogPrior(AbstractPrior):

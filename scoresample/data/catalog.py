@@ -1,0 +1,162 @@
+"""Catalogs of detections: where the sources of a scene are, and the truth when it is known."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from astropy.coordinates import SkyCoord
+from astropy.table import Table
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from scoresample.data.checks import as_float
+from scoresample.data.frame import Frame, as_centers
+from scoresample.data.observation import Observation
+from scoresample.errors import DataError, ShapeError
+
+
+@dataclass(frozen=True, eq=False)
+class Catalog:
+    """Detected sources of one scene. Make one with `make_catalog` or `Catalog.from_sky`.
+
+    Parameters
+    ----------
+    centers
+        Pixel positions ``(y, x)``, float64, counted as in `Frame`.
+    object_id
+        Names of the sources, all different.
+    is_star
+        Whether a source is known to be a star; False when nothing is known.
+    true_flux
+        True total flux per band, in the flux unit of the observation, for simulations; else None.
+    bands
+        Band names of ``true_flux``; empty without it.
+    table
+        Further columns of the input, one row per source, or None.
+    components
+        Ids of the input rows that make each source; more than one where rows were merged.
+    """
+
+    centers: Float[np.ndarray, "source 2"]
+    object_id: np.ndarray
+    is_star: Bool[np.ndarray, " source"]
+    true_flux: Float[np.ndarray, "source band"] | None = None
+    bands: tuple[str, ...] = ()
+    table: Table | None = None
+    components: tuple[tuple[str, ...], ...] = ()
+
+    def __len__(self) -> int:
+        """Return the number of sources."""
+        return len(self.centers)
+
+    @classmethod
+    def from_sky(cls, sky: SkyCoord, frame: Frame, **columns) -> "Catalog":
+        """Make a catalog of sky positions, placed in pixels by the WCS of a frame.
+
+        ``columns`` are those of `make_catalog`. Raises `DataError` when the frame has no WCS.
+        """
+        return make_catalog(frame.to_pixel(sky), **columns)
+
+
+def make_catalog(
+    centers: ArrayLike,
+    *,
+    object_id: ArrayLike | None = None,
+    is_star: ArrayLike | None = None,
+    true_flux: ArrayLike | None = None,
+    bands: Iterable[str] = (),
+    table: Table | None = None,
+    components: Sequence[Sequence[str]] | None = None,
+) -> Catalog:
+    """Check positions and make a catalog of them.
+
+    Parameters
+    ----------
+    centers
+        ``(source, 2)`` pixel positions ``(y, x)``.
+    object_id
+        One id per source; by default "0", "1", ...
+    is_star
+        One boolean per source; by default all False.
+    true_flux
+        ``(source, band)``, when known.
+    bands
+        Band names of ``true_flux``.
+    table
+        Further columns, one row per source.
+    components
+        Ids of the rows each source was merged from; by default its own id.
+
+    Raises
+    ------
+    ShapeError
+        Columns of different lengths, or centers that are not (source, 2).
+    DataError
+        No sources, a position or flux that is not finite, or an id that comes twice.
+    """
+    centers = as_centers(centers)
+    count = len(centers)
+    bad = ~np.isfinite(centers).all(axis=1)
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(
+            f"{int(bad.sum())} position(s) are not finite, first source {row} at (y, x) = "
+            f"({centers[row, 0]:g}, {centers[row, 1]:g}); leave these sources out."
+        )
+    ids = np.arange(count).astype(str) if object_id is None else np.atleast_1d(object_id).astype(str)
+    stars = np.zeros(count, bool) if is_star is None else np.atleast_1d(is_star)
+    for name, column in (
+        ("object_id", ids),
+        ("is_star", stars),
+        ("table", table),
+        ("components", components),
+    ):
+        if column is not None and len(column) != count:
+            raise ShapeError(
+                f"{name} has {len(column)} entries but centers has {count}; give one per source."
+            )
+    for value in ids:
+        if (ids == value).sum() > 1:
+            raise DataError(
+                f"object id {value!r} comes {int((ids == value).sum())} times; give every source its own."
+            )
+    names = tuple(str(b) for b in bands)
+    parts = [(i,) for i in ids] if components is None else components
+    return Catalog(
+        centers=centers,
+        object_id=ids,
+        is_star=stars.astype(bool),
+        true_flux=None if true_flux is None else _true_flux(true_flux, count, names),
+        bands=() if true_flux is None else names,
+        table=table,
+        components=tuple(tuple(str(i) for i in part) for part in parts),
+    )
+
+
+def check_catalog(catalog: Catalog, observation: Observation) -> None:
+    """Raise `DataError` for a source outside the image, or on a pixel without data in any band."""
+    height, width = observation.frame.shape
+    weights = np.asarray(observation.inverse_variance)
+    for name, (y, x) in zip(catalog.object_id, catalog.centers, strict=True):
+        if not (-0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5):
+            raise DataError(
+                f"source {name!r} at (y, x) = ({y:.2f}, {x:.2f}) is outside the image of {height} x {width} pixels; "
+                "leave it out. Positions are (y, x), counted from 0 at the center of the first pixel."
+            )
+        if not (weights[:, round(y), round(x)] > 0).any():
+            raise DataError(
+                f"source {name!r} at (y, x) = ({y:.2f}, {x:.2f}) is on a pixel that is masked (weight 0) in all "
+                "bands; leave it out, or mask less."
+            )
+
+
+def _true_flux(flux: ArrayLike, count: int, bands: tuple[str, ...]) -> Float[np.ndarray, "source band"]:
+    """Return true fluxes as (source, band), checked."""
+    out = as_float(flux, "true_flux")
+    if out.shape != (count, len(bands)):
+        raise ShapeError(
+            f"true_flux has shape {out.shape}; needed (source, band) = {(count, len(bands))} for bands {list(bands)}."
+        )
+    if not np.isfinite(out).all():
+        raise DataError("true_flux has values that are not finite; leave true_flux out when it is not known.")
+    return out

@@ -1,0 +1,67 @@
+"""Free parameters: from what a model calls them to unconstrained coordinates and back."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from scoresample.models.priors import AbstractLogPrior, AbstractPrior
+from scoresample.models.priors_numpyro import DistributionPrior
+from scoresample.numerics.linear import LowRankScale, identity_scale
+
+
+class Parameter(eqx.Module):
+    """One free parameter: its name, its prior, and the map that makes it unconstrained.
+
+    Parameters
+    ----------
+    name
+        Full name, such as ``galaxy_3.image``.
+    prior
+        Over the constrained value.
+    shape
+        Of the value; the unconstrained coordinate has the same.
+    """
+
+    name: str = eqx.field(static=True)
+    prior: AbstractPrior
+    shape: tuple[int, ...] = eqx.field(static=True)
+
+    @property
+    def has_log_prob(self) -> bool:
+        """Whether the prior has a density."""
+        return hasattr(self.prior, "log_prob")  # TEMP
+
+    def constrain(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Map the unconstrained coordinate to the value."""
+        return self.prior.to_constrained(position)[0] if self._has_map else position
+
+    def unconstrain(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Map a value inside the prior's support to the unconstrained coordinate."""
+        return self.prior.to_unconstrained(value) if self._has_map else value
+
+    def log_prob(self, position: Float[Array, "..."]) -> Float[Array, ""]:
+        """Return the prior's log density over the unconstrained coordinate, log-Jacobian included."""
+        if not self._has_map:
+            return self.prior.log_prob(position)
+        value, log_jacobian = self.prior.to_constrained(position)
+        return self.prior.log_prob(value) + log_jacobian
+
+    def score(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the score of a prior that has nothing else; such priors live on the real line."""
+        return self.prior.score(position)
+
+    def scale(self) -> LowRankScale:
+        """Return a square root of the prior covariance of the raveled coordinate."""
+        scale = self.prior.scale(self.shape) if callable(self.prior.scale) else self.prior.scale  # TEMP
+        size = int(jnp.prod(jnp.asarray(self.shape))) if self.shape else 1
+        return identity_scale(size) if scale is None else scale
+
+    @property
+    def _has_map(self) -> bool:
+        return isinstance(self.prior, DistributionPrior)
+
+    def __str__(self) -> str:
+        shape = " x ".join(map(str, self.shape)) or "scalar"
+        kind = "log_prob" if self.has_log_prob else "score only"
+        noise = f", noise_level {self.prior.noise_level:g}" if self.prior.noise_level else ""
+        return f"{self.name}: {self.prior.name} ({shape}{noise}, {kind})"

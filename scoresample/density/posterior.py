@@ -1,0 +1,257 @@
+"""The posterior of a scene: likelihood times priors, as a density of a position."""
+
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from scoresample.data.observation import Observation
+from scoresample.density.base import AbstractDensity
+from scoresample.density.fluxes import FluxPosterior
+from scoresample.density.flux_prior import FluxPrior, make_flux_prior
+from scoresample.density.likelihood import Likelihood, make_likelihood
+from scoresample.density.parameters import Parameter
+from scoresample.density.select import select_parameters
+from scoresample.errors import PositionError, ShapeError
+from scoresample.models.scene import Scene
+from scoresample.numerics.linear import LowRankScale
+
+Position = dict[str, Float[Array, "..."]]
+
+
+class Posterior(AbstractDensity):
+    """The posterior of a scene given an observation.
+
+    A position holds the free parameters, unconstrained, by full name: ``{"galaxy_3.image": array, ...}``.
+    Fluxes and background are integrated out exactly where their prior is flat or Gaussian, so the position
+    leaves them out, and `derive` draws them from their exact conditional posterior.
+
+    Parameters
+    ----------
+    scene
+        Sources and their first values.
+    observation
+        On the same frame.
+    flux
+        Prior on the total flux of every source in every band, in the frame's unit: None for flat, or a
+        numpyro distribution that broadcasts to (source, band).
+    background
+        Prior on the constant background: None for flat, or a numpyro distribution over bands.
+    collapse
+        Whether fluxes are integrated out. By default wherever they can be.
+    priors
+        Priors of single parameters by full name, such as ``{"star_1.center": dist.Normal(0, 0.1)}``;
+        None holds the parameter fixed.
+    by_kind
+        Priors of all parameters of one kind: ``image=prior``, ``center=dist.Normal(0, 0.3)``,
+        ``half_light_radius=...``; None holds them fixed. Centers are displacements from the detection.
+        Without them images have the Gaussian morphology prior, profiles and stars have free centers and
+        the shape priors of `models.priors_numpyro`; centers of pixel sources are fixed, since their images
+        can move by themselves.
+
+    Raises
+    ------
+    ShapeError
+        If scene and observation are not on one frame.
+    ConfigError
+        If a prior names no parameter, or fluxes are to be collapsed under a prior that is not Gaussian.
+    """
+
+    scene: Scene | None
+    observation: Observation | None
+    likelihood: Likelihood
+    parameters: tuple[Parameter, ...]
+    fixed: dict[str, Array]
+    flux_prior: FluxPrior
+    collapse: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        scene: Scene,
+        observation: Observation,
+        *,
+        flux: dist.Distribution | None = None,
+        background: dist.Distribution | None = None,
+        collapse: bool | None = None,
+        priors: Mapping | None = None,
+        **by_kind,
+    ):
+        _check_frames(scene, observation)
+        self.scene = scene
+        self.observation = observation
+        self.likelihood = make_likelihood(scene, observation)
+        self.flux_prior, self.collapse = make_flux_prior(scene, flux, background, collapse)
+        free = select_parameters(scene, by_kind, priors or {})
+        self.fixed = {k: v for k, v in scene.parameters.items() if k not in {p.name for p in free}}
+        self.parameters = (*free, *(() if self.collapse else self.flux_prior.parameters(scene)))
+
+    # What a sampler asks for
+
+    @property
+    def score_only_terms(self) -> tuple[str, ...]:
+        return tuple(f"{p.name}' ({p.prior.name})".rstrip("'") for p in self.parameters if not p.has_log_prob)
+
+    def explicit(self, position: Position) -> Float[Array, ""]:
+        return self.log_likelihood(position) + self.explicit_prior(position)
+
+    def score_only(self, position: Position) -> Position:
+        score = jax.tree.map(jnp.zeros_like, position)
+        for parameter in self.parameters:
+            if not parameter.has_log_prob:
+                score[parameter.name] = parameter.score(position[parameter.name])
+        return score
+
+    def prior_scale(self, position: Position) -> tuple[LowRankScale, ...]:
+        by_name = {parameter.name: parameter.scale() for parameter in self.parameters}
+        return tuple(by_name[name] for name in sorted(position))
+
+    def derive(self, key: PRNGKeyArray, position: Position) -> dict[str, Array]:
+        """Draw fluxes and background that go with a position.
+
+        Returns
+        -------
+        ``flux`` (object, band): the object's total inside the frame after convolution; ``background``
+        (band,); ``log_likelihood`` at these amplitudes.
+        """
+        columns = self.likelihood.columns(self.values(position))
+        amplitudes = self.solve(columns).draw(key) if self.collapse else self.given_amplitudes(position)
+        derived = {"flux": self.likelihood.object_fluxes(columns, amplitudes)}
+        if self.likelihood.background:
+            derived["background"] = amplitudes[:, -1]
+        return derived | {"log_likelihood": self.likelihood.log_prob(columns, amplitudes)}
+
+    def check_position(self, position: Position) -> None:
+        """Raise `PositionError` unless names and shapes are those of the free parameters."""
+        wanted = {parameter.name: tuple(parameter.shape) for parameter in self.parameters}
+        if not isinstance(position, Mapping) or set(position) != set(wanted):
+            came = sorted(position) if isinstance(position, Mapping) else type(position).__name__
+            raise PositionError(f"the position has {came}, but the posterior needs {sorted(wanted)}.")
+        for name, shape in wanted.items():
+            if jnp.shape(position[name]) != shape:
+                raise PositionError(f"{name} has shape {jnp.shape(position[name])}, but needs {shape}.")
+
+    def for_map(self) -> AbstractDensity:
+        """Return the density of parameters and fluxes together, with the fluxes at their best."""
+        return MaximizedFluxes(self) if self.collapse else self
+
+    def for_compilation(self) -> "Posterior":
+        return eqx.tree_at(lambda p: (p.scene, p.observation), self, (None, None), is_leaf=lambda x: x is None)
+
+    # What it is made of
+
+    def values(self, position: Position) -> dict[str, Array]:
+        """Return every parameter of the scene by full name: the free ones constrained, and the fixed."""
+        return self.fixed | {p.name: p.constrain(position[p.name]) for p in self.parameters}
+
+    def solve(self, columns: Float[Array, "column band pixel"]) -> FluxPosterior:
+        """Return the Gaussian posterior of fluxes and background given the rendered columns."""
+        return self.likelihood.solve(columns, self.flux_prior.mean, self.flux_prior.precision)
+
+    def explicit_prior(self, position: Position) -> Float[Array, ""]:
+        """Return the log prior of the parameters whose prior has a value."""
+        known = [p.log_prob(position[p.name]) for p in self.parameters if p.has_log_prob]
+        return sum(known, jnp.zeros((), self.likelihood.data.dtype))
+
+    def given_amplitudes(self, position: Position) -> Float[Array, "band column"]:
+        """Return fluxes and background of a position that holds them, (band, column)."""
+        return self.flux_prior.gather(self.values(position))
+
+    def log_likelihood(self, position: Position) -> Float[Array, ""]:
+        """Return the log-likelihood, with fluxes integrated out where they are collapsed."""
+        columns = self.likelihood.columns(self.values(position))
+        if self.collapse:
+            return self.solve(columns).log_evidence
+        return self.likelihood.log_prob(columns, self.given_amplitudes(position))
+
+    def initial_position(self) -> Position:
+        """Return the position of the scene's own values, fluxes solved for where they are free."""
+        values = dict(self.scene.parameters)
+        if not self.collapse:
+            values |= self.flux_prior.initial_values(_solve(self.for_compilation(), values))
+        return {p.name: p.unconstrain(jnp.asarray(values[p.name])) for p in self.parameters}
+
+    def amplitudes(self, position: Position) -> Float[Array, "band column"]:
+        """Return the most probable fluxes and background that go with a position."""
+        return _amplitudes(self.for_compilation(), position)
+
+    def scene_at(self, position: Position) -> Scene:
+        """Return the scene with the values of a position and the fluxes most probable with it."""
+        amplitudes = self.amplitudes(position)
+        num_sources = len(self.scene.sources)
+        background = amplitudes[:, -1] if self.likelihood.background else None
+        values = {k: v for k, v in self.values(position).items() if k in self.scene.parameters}
+        return self.scene.replace(values, amplitudes[:, :num_sources].T, background)
+
+    def source_images(self, position: Position) -> Float[Array, "column band y x"]:
+        """Return the observed image of each source, and of the background last, at a position."""
+        return _source_images(self.for_compilation(), position)
+
+    def __repr__(self) -> str:
+        what = "fluxes integrated out" if self.collapse else "fluxes sampled"
+        bands = "" if self.observation is None else f" in {''.join(self.observation.frame.bands)}"
+        pixels = int(np.sum(np.asarray(self.likelihood.root_weight) > 0))
+        lines = [f"likelihood: Gaussian ({pixels} pixels{bands}, {what}, log_prob)"]
+        if self.collapse:
+            lines.append(f"flux: {self.flux_prior.name} (log_prob)")
+            if self.likelihood.background:
+                lines.append(f"background: {self.flux_prior.background_name} (log_prob)")
+        return "\n".join(["Posterior", *(f"  {line}" for line in (*lines, *map(str, self.parameters)))])
+
+
+class MaximizedFluxes(AbstractDensity):
+    """A posterior with its fluxes at their maximum instead of integrated out.
+
+    Its maximum is that of the joint posterior of parameters and fluxes. The density with flat-prior fluxes
+    integrated out has no maximum worth finding: its factor 1 / sqrt(det G) grows without bound where two
+    sources become alike, in a region of no volume.
+    """
+
+    posterior: Posterior
+
+    @property
+    def score_only_terms(self) -> tuple[str, ...]:
+        return self.posterior.score_only_terms
+
+    def explicit(self, position: Position) -> Float[Array, ""]:
+        columns = self.posterior.likelihood.columns(self.posterior.values(position))
+        return self.posterior.solve(columns).log_maximum + self.posterior.explicit_prior(position)
+
+    def score_only(self, position: Position) -> Position:
+        return self.posterior.score_only(position)
+
+    def prior_scale(self, position: Position) -> tuple[LowRankScale, ...]:
+        return self.posterior.prior_scale(position)
+
+    def for_compilation(self) -> AbstractDensity:
+        return MaximizedFluxes(self.posterior.for_compilation())
+
+
+@eqx.filter_jit
+def _solve(posterior: Posterior, values: dict[str, Array]) -> FluxPosterior:
+    return posterior.solve(posterior.likelihood.columns(values))
+
+
+@eqx.filter_jit
+def _amplitudes(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
+    if not posterior.collapse:
+        return posterior.given_amplitudes(position)
+    return _solve(posterior, posterior.values(position)).mean
+
+
+@eqx.filter_jit
+def _source_images(posterior: Posterior, position: Position) -> Float[Array, "column band y x"]:
+    columns = posterior.likelihood.columns(posterior.values(position))
+    images = _amplitudes(posterior, position).T[:, :, None] * columns
+    return images.reshape(*images.shape[:2], *posterior.likelihood.renderer.shape)
+
+
+def _check_frames(scene: Scene, observation: Observation) -> None:
+    if scene.frame.shape != observation.frame.shape or scene.frame.bands != observation.frame.bands:
+        raise ShapeError(
+            f"the scene is on {scene.frame.shape} pixels in {scene.frame.bands}, the observation on "
+            f"{observation.frame.shape} in {observation.frame.bands}; make the scene with initialize_scene(obs, catalog)."
+        )

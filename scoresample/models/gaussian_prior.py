@@ -1,0 +1,106 @@
+"""The Gaussian prior on galaxy morphologies, for boxes of any shape."""
+
+import importlib.resources
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.interpolate import CubicSpline
+
+from scoresample.errors import ConfigError, ShapeError
+from scoresample.models.gaussian_image import GaussianImagePrior
+from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.radial_tables import RadialTables, leading_modes, read_tables
+from scoresample.numerics.linear import LowRankScale, scale_from_covariance
+
+DEFAULT_RANK = 96  # columns; see scoresample.training.gaussian for how held-out galaxies choose it
+DEFAULT_NOISE_LEVEL = 0.14  # in u: 1.4 % of the peak, the diffusion time 0.02 of the learned priors
+
+
+class GaussianMorphologyPrior(AbstractLogPrior):
+    r"""A Gaussian in u = log(S + 1) / 0.1 with the mean and covariance of simulated galaxies, for any box.
+
+    .. math:: u \sim N(m, F F^T + \mathrm{diag}(v) + \sigma^2 I)
+
+    with radially structured columns F (see :class:`RadialTables`), v the pixel variance that they leave, and sigma
+    the ``noise_level``. The box side that sets the scale of an image of h by w pixels is
+    :math:`\sqrt{(h^2 + w^2)/2}`, so that its corner is where the corner of a square box is. Under ``jax.jit``, the
+    prior is a static argument: it is compared by identity, and its arrays become constants.
+
+    Parameters
+    ----------
+    tables
+        As read by :func:`read_tables`.
+    noise_level
+        sigma, in u.
+    rank
+        Largest number of columns of F.
+    """
+
+    tables: RadialTables = eqx.field(static=True)
+    noise_level: float = eqx.field(static=True, default=DEFAULT_NOISE_LEVEL)
+    rank: int = eqx.field(static=True, default=DEFAULT_RANK)
+    name: str = eqx.field(static=True, default="gaussian")
+
+    def __check_init__(self):
+        if not self.noise_level > 0:
+            raise ConfigError(f"noise_level is {self.noise_level}; it must be positive, for example 0.14.")
+        if self.rank < 0:
+            raise ConfigError(f"rank is {self.rank}; it must be 0 or more, for example {DEFAULT_RANK}.")
+
+    def for_shape(self, shape: tuple[int, int]) -> GaussianImagePrior:
+        """Return the prior on images of one shape (y, x), ready for use; costs O(pixels rank^2), once.
+
+        Raises
+        ------
+        ShapeError
+            If the shape is not two positive numbers.
+        """
+        if len(shape) != 2 or min(shape) < 1:
+            raise ShapeError(f"shape is {tuple(shape)}; a morphology prior needs (y, x), both at least 1.")
+        box = float(np.hypot(*shape) / np.sqrt(2))
+        mean, variance, factors = self.tables.at(box)
+        unexplained = np.maximum(variance - np.sum(factors**2, axis=(0, 2)), 0) + self.noise_level**2
+        area = 2 * np.pi * self.tables.radius * np.gradient(self.tables.radius) * box**2
+        modes = leading_modes(
+            factors, unexplained, np.maximum(area, 1e-3), min(self.rank, int(np.prod(shape)))
+        )
+
+        y, x = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
+        radius, angle = np.hypot(y, x).ravel() / box, np.arctan2(y, x).ravel()
+        at_pixels = lambda table: CubicSpline(self.tables.radius, table)(radius)
+        columns = [np.zeros((radius.size, 0))]
+        for order, radial in modes:
+            profile = at_pixels(radial)
+            waves = [np.cos(order * angle), np.sin(order * angle)][: 1 if order == 0 else 2]
+            columns.append(np.stack([profile * wave for wave in waves], axis=-1))
+        factor = np.concatenate(columns, axis=1)
+        left = np.maximum(at_pixels(variance) - np.sum(factor**2, axis=1), 0)
+        scale = scale_from_covariance(factor, left + self.noise_level**2)
+        return GaussianImagePrior(
+            jnp.asarray(at_pixels(mean).reshape(shape)), scale, self.noise_level, self.name
+        )
+
+    def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
+        """Return the normalized log density of one image u."""
+        return self.for_shape(value.shape).log_prob(value)
+
+    def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        """Return the gradient of ``log_prob``, in closed form."""
+        return self.for_shape(value.shape).score(value)
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
+        """Return ``n`` independent images u of the given shape."""
+        return self.for_shape(shape).sample(key, shape, n)
+
+    def scale(self, shape: tuple[int, ...]) -> LowRankScale:
+        """Return a square root of the covariance of the raveled image."""
+        return self.for_shape(shape).root
+
+
+def load_gaussian_prior(noise_level: float = DEFAULT_NOISE_LEVEL) -> GaussianMorphologyPrior:
+    """Return the shipped Gaussian prior."""
+    resource = importlib.resources.files("scoresample.models") / "weights" / "gaussian.npz"
+    with importlib.resources.as_file(resource) as path:
+        return GaussianMorphologyPrior(read_tables(path), noise_level)

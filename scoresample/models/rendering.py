@@ -1,0 +1,153 @@
+"""From parameters to images: each source convolved with the PSF of every band."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float, Int
+
+from scoresample.models.psf import psf_transforms
+from scoresample.models.scene import Scene, stack
+from scoresample.numerics.fft import fast_shape, shift_phase
+
+
+class SourceGroup(eqx.Module):
+    """Sources of one kind and one box shape: they go through every step in one call.
+
+    The stamp of a source is its box with half a PSF around it; light beyond it is not modelled.
+
+    Attributes
+    ----------
+    members
+        Indices of the sources in the scene.
+    names
+        Their names.
+    kind
+        The class of their morphology.
+    box, stamp
+        Shapes: of the box, and of the stamp, which is at least box + PSF - 1 and fast to transform.
+    margin
+        Pixels from the corner of the stamp to the corner of the box.
+    canvas_margin
+        Pixels by which stamps may reach over the frame: before its first and after its last pixel.
+    transfer
+        What turns a morphology's transform into the observed one: PSF over model PSF for pixel
+        morphologies (the difference kernel), the PSF itself for continuous profiles.
+    origin
+        Of the boxes, (y, x) in the frame.
+    """
+
+    members: tuple[int, ...] = eqx.field(static=True)
+    names: tuple[str, ...] = eqx.field(static=True)
+    kind: type = eqx.field(static=True)
+    box: tuple[int, int] = eqx.field(static=True)
+    stamp: tuple[int, int] = eqx.field(static=True)
+    margin: tuple[int, int] = eqx.field(static=True)
+    canvas_margin: tuple[tuple[int, int], tuple[int, int]] = eqx.field(static=True)
+    transfer: Complex[Array, "band ky kx"]
+    origin: Int[Array, "source 2"]
+
+    def stamps(self, values: Mapping[str, Array]) -> Float[Array, "source band sy sx"]:
+        """Render stamps of unit flux in every band."""
+        fields = self.kind.__dataclass_fields__
+        shapes = [self.kind(**{f: values[f"{name}.{f}"] for f in fields}) for name in self.names]
+        if fields:
+            transforms = jax.vmap(lambda shape: shape.transform(self.stamp))(stack(shapes))
+        else:
+            transforms = jnp.stack([shape.transform(self.stamp) for shape in shapes])
+        centers = jnp.stack([values[f"{name}.center"] for name in self.names])
+        reference = (np.asarray(self.box) - 1) / 2 if self.kind.on_pixels else np.zeros(2)
+        shift = centers - self.origin + jnp.asarray(self.margin - reference, centers.dtype)
+        phases = jax.vmap(lambda d: shift_phase(self.stamp, d, centers.dtype))(shift)
+        return jnp.fft.irfft2((transforms * phases)[:, None] * self.transfer, s=self.stamp)
+
+    def place(
+        self, stamps: Float[Array, "source band sy sx"], shape: tuple[int, int]
+    ) -> Float[Array, "source band y x"]:
+        """Lay stamps on frames of the given shape, one frame for each source."""
+        (low_y, high_y), (low_x, high_x) = self.canvas_margin
+        canvas = jnp.zeros((stamps.shape[1], shape[0] + low_y + high_y, shape[1] + low_x + high_x), stamps.dtype)
+        corners = self.origin - jnp.asarray(self.margin) + jnp.asarray([low_y, low_x])
+
+        def lay(stamp, corner):
+            return jax.lax.dynamic_update_slice(canvas, stamp, (0, corner[0], corner[1]))
+
+        placed = jax.vmap(lay)(stamps, corners)
+        return placed[:, :, low_y : low_y + shape[0], low_x : low_x + shape[1]]
+
+
+class Renderer(eqx.Module):
+    """Draws every source of a scene, with unit flux, as each band sees it.
+
+    The model is linear in the fluxes: image[b] = sum over k of flux[k, b] * column[k, b] + background[b].
+    """
+
+    groups: tuple[SourceGroup, ...]
+    shape: tuple[int, int] = eqx.field(static=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the sources, group by group."""
+        return tuple(name for group in self.groups for name in group.names)
+
+    def columns(self, values: Mapping[str, Array]) -> Float[Array, "source band y x"]:
+        """Return the image of each source per unit of flux.
+
+        Parameters
+        ----------
+        values
+            Parameters by full name, such as ``galaxy_3.image``; every parameter of every source.
+        """
+        placed = [group.place(group.stamps(values), self.shape) for group in self.groups]
+        order = np.argsort([index for group in self.groups for index in group.members])
+        together = placed[0] if len(placed) == 1 else jnp.concatenate(placed)
+        return together if np.all(np.diff(order) == 1) else together[order]
+
+
+def make_renderer(scene: Scene, psfs: Float[Array, "band h w"] | None) -> Renderer:
+    """Return the renderer of a scene for observed PSFs.
+
+    Parameters
+    ----------
+    scene
+        Only kinds, boxes and names of its sources matter.
+    psfs
+        Images of sum 1; odd or even sizes. None renders one band at the resolution of the model PSF.
+    """
+    kinds = defaultdict(list)
+    for index, source in enumerate(scene.sources):
+        kinds[type(source.morphology), source.shape].append(index)
+    groups = [_make_group(scene, members, kind, box, psfs) for (kind, box), members in kinds.items()]
+    return Renderer(tuple(groups), scene.frame.shape)
+
+
+def _make_group(scene, members, kind, box, psfs) -> SourceGroup:
+    psf_shape = (0, 0) if psfs is None else psfs.shape[1:]
+    margin = tuple(p // 2 for p in psf_shape)
+    stamp = fast_shape(tuple(n + max(p - 1, 0) for n, p in zip(box, psf_shape, strict=True)))
+    narrow = scene.model_psf.transform(stamp)
+    if psfs is None:
+        transfer = np.ones_like(narrow)[None] if kind.on_pixels else narrow[None]
+    else:
+        transfer = psf_transforms(psfs, stamp)
+        transfer = transfer / narrow if kind.on_pixels else transfer
+    origin = np.stack([scene.sources[index].origin for index in members])
+    # Enough for any center inside the frame, whatever the scene, so that other scenes need no compiling.
+    usual = np.asarray(box) // 2 + 1
+    low = np.maximum(usual, -origin.min(axis=0)) + margin
+    high = np.maximum(usual, origin.max(axis=0) + box - scene.frame.shape) + stamp - box - margin
+    dtype = scene.sources[members[0]].center.dtype
+    return SourceGroup(
+        members=tuple(members),
+        names=tuple(scene.sources[index].name for index in members),
+        kind=kind,
+        box=box,
+        stamp=stamp,
+        margin=margin,
+        canvas_margin=tuple((int(a), int(b)) for a, b in zip(low, high, strict=True)),
+        transfer=jnp.asarray(transfer, jnp.result_type(dtype, jnp.complex64)),
+        origin=jnp.asarray(origin),
+    )

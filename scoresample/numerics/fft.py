@@ -1,0 +1,55 @@
+"""Grids for Fourier transforms of small images."""
+
+import jax.numpy as jnp
+import numpy as np
+import scipy.fft
+from jaxtyping import Array, Complex, Float
+
+
+def fast_shape(shape: tuple[int, int]) -> tuple[int, int]:
+    """Return the smallest sizes not below ``shape`` whose real FFT is fast."""
+    return tuple(scipy.fft.next_fast_len(n, real=True) for n in shape)
+
+
+def wave_numbers(shape: tuple[int, int]) -> tuple[Float[np.ndarray, "y 1"], Float[np.ndarray, "1 x"]]:
+    """Return ``(k_y, k_x)`` of ``rfft2`` on a grid, in radians per pixel, shaped to broadcast."""
+    k_y = 2 * np.pi * np.fft.fftfreq(shape[0])[:, None]
+    k_x = 2 * np.pi * np.fft.rfftfreq(shape[1])[None, :]
+    return k_y, k_x
+
+
+def shift_phase(
+    shape: tuple[int, int], shift: Float[Array, "2"], dtype=None
+) -> Complex[Array, "{shape[0]} {shape[1]}//2+1"]:
+    r"""Return the factor :math:`e^{-i k \cdot d}` that moves an image by ``shift`` = (y, x) pixels.
+
+    At the Nyquist frequency of an even grid only the cosine is kept, so that the shifted image stays real
+    and a whole-pixel shift stays exact.
+    """
+    k_y, k_x = wave_numbers(shape)
+    phase_y = jnp.exp(-1j * jnp.asarray(k_y, dtype) * shift[0])
+    phase_x = jnp.exp(-1j * jnp.asarray(k_x, dtype) * shift[1])
+    if shape[0] % 2 == 0:
+        phase_y = phase_y.at[shape[0] // 2].set(jnp.cos(np.pi * shift[0]))
+    if shape[1] % 2 == 0:
+        phase_x = phase_x.at[:, -1].set(jnp.cos(np.pi * shift[1]))
+    return phase_y * phase_x
+
+
+def centered_transform(
+    image: Float[np.ndarray, "h w"], center: tuple[float, float], shape: tuple[int, int]
+) -> Complex[np.ndarray, "y x"]:
+    """Return the ``rfft2`` on a grid of an image whose point ``center`` is moved to the origin.
+
+    The image must fit into the grid. Computed in double precision.
+    """
+    if any(n > g for n, g in zip(image.shape, shape, strict=True)):
+        raise ValueError(f"image of shape {image.shape} does not fit a grid of shape {shape}")
+    transform = np.fft.rfft2(np.asarray(image, np.float64), s=shape)
+    k_y, k_x = wave_numbers(shape)
+    phase_y, phase_x = np.exp(1j * k_y * center[0]), np.exp(1j * k_x * center[1])
+    if shape[0] % 2 == 0:
+        phase_y[shape[0] // 2] = np.cos(np.pi * center[0])
+    if shape[1] % 2 == 0:
+        phase_x[:, -1] = np.cos(np.pi * center[1])
+    return transform * phase_y * phase_x

@@ -1,0 +1,26 @@
+"""Trees of arrays as flat vectors."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+
+def flatten(tree: PyTree[Float[Array, "..."]]) -> tuple[Float[Array, " n"], Callable]:
+    """Return all leaves in one vector, and the function that undoes it."""
+    leaves, structure = jax.tree.flatten(tree)
+    if not leaves:
+        return jnp.zeros(0), lambda vector: jax.tree.unflatten(structure, [])
+    shapes = [jnp.shape(leaf) for leaf in leaves]
+    sizes = [jnp.size(leaf) for leaf in leaves]
+    dtype = jnp.result_type(*leaves)
+
+    def unflatten(vector: Float[Array, " n"]) -> PyTree[Float[Array, "..."]]:
+        parts, begin = [], 0
+        for shape, size in zip(shapes, sizes, strict=True):
+            parts.append(vector[begin : begin + size].reshape(shape))
+            begin += size
+        return jax.tree.unflatten(structure, parts)
+
+    return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in leaves]), unflatten

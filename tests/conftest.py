@@ -1,0 +1,38 @@
+"""Settings and fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports pyplot: no window in a test
+
+import jax
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SEED_SHIFT = int(os.environ.get("SCORESAMPLE_TEST_SEED", "0"))
+
+
+def pytest_report_header() -> str:
+    """Say what a failure needs to be repeated: seed, precision and version."""
+    return f"jax {jax.__version__}, x64 {jax.config.jax_enable_x64}, SCORESAMPLE_TEST_SEED {SEED_SHIFT}"
+
+
+@pytest.fixture(scope="session")
+def seed_shift() -> int:
+    """The number that SCORESAMPLE_TEST_SEED adds to every fixed seed; 0 unless it is set."""
+    return SEED_SHIFT
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    """A fixed random key; SCORESAMPLE_TEST_SEED moves it."""
+    return jax.random.key(20 + SEED_SHIFT)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the real and simulated scenes; the test is skipped where there is none."""
+    folder = Path(os.environ.get("SCORESAMPLE_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no scene files at {folder}; set SCORESAMPLE_DATA to their folder")
+    return folder
