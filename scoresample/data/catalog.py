@@ -7,11 +7,11 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from jaxtyping import Bool, Float
-from numpy.typing import ArrayLike
 
 from scoresample.data.checks import as_float
 from scoresample.data.frame import Frame, as_centers
 from scoresample.data.observation import Observation
+from scoresample.data.values import Numbers
 from scoresample.errors import DataError, ShapeError
 
 
@@ -59,11 +59,11 @@ class Catalog:
 
 
 def make_catalog(
-    centers: ArrayLike,
+    centers: Numbers,
     *,
-    object_id: ArrayLike | None = None,
-    is_star: ArrayLike | None = None,
-    true_flux: ArrayLike | None = None,
+    object_id: Numbers | None = None,
+    is_star: Numbers | None = None,
+    true_flux: Numbers | None = None,
     bands: Iterable[str] = (),
     table: Table | None = None,
     components: Sequence[Sequence[str]] | None = None,
@@ -150,7 +150,7 @@ def check_catalog(catalog: Catalog, observation: Observation) -> None:
             )
 
 
-def _true_flux(flux: ArrayLike, count: int, bands: tuple[str, ...]) -> Float[np.ndarray, "source band"]:
+def _true_flux(flux: Numbers, count: int, bands: tuple[str, ...]) -> Float[np.ndarray, "source band"]:
     """Return true fluxes as (source, band), checked."""
     out = as_float(flux, "true_flux")
     if out.shape != (count, len(bands)):

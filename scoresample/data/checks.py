@@ -4,14 +4,14 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
-from numpy.typing import ArrayLike
 
+from scoresample.data.values import Numbers
 from scoresample.errors import DataError, ShapeError
 
 PSF_SUM_TOLERANCE = 1e-3  # a sum further from 1 than this is told to the user when normalizing
 
 
-def as_float(values: ArrayLike, name: str) -> np.ndarray:
+def as_float(values: Numbers, name: str) -> np.ndarray:
     """Return an array of float64; masked entries become NaN so that they cannot pass unseen."""
     try:
         if isinstance(values, np.ma.MaskedArray):

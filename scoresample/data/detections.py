@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
-from astropy.units import deg
+from astropy.units import UnitsError, deg
 from jaxtyping import Float
 
 from scoresample.data.catalog import Catalog, make_catalog
@@ -67,7 +67,7 @@ def build_catalog(scene: RawScene, frame: Frame | None = None) -> Catalog:
 
 
 def _centers(scene: RawScene, table: Table, frame: Frame | None) -> Float[np.ndarray, "row 2"]:
-    """Return pixel positions (y, x) from columns x, y, or ra, dec in degrees (ICRS)."""
+    """Return pixel positions (y, x) from columns x, y, or ra, dec (ICRS, degrees unless they have a unit)."""
     names = set(table.colnames)
     if {"x", "y"} <= names:
         return np.stack([_numbers(table, "y", scene.source), _numbers(table, "x", scene.source)], axis=1)
@@ -82,13 +82,18 @@ def _centers(scene: RawScene, table: Table, frame: Frame | None) -> Float[np.nda
             f"{scene.source}: the catalog has ra and dec but the file has no WCS; add it, or pass the frame of the "
             "observation."
         )
-    ra, dec = (_numbers(table, name, scene.source) for name in ("ra", "dec"))
-    return frame.to_pixel(SkyCoord(ra * deg, dec * deg))
+    try:
+        ra, dec = (_numbers(table, name, scene.source) * (table[name].unit or deg) for name in ("ra", "dec"))
+        return frame.to_pixel(SkyCoord(ra, dec))
+    except (TypeError, UnitsError) as error:
+        raise FileFormatError(
+            f"{scene.source}: ra and dec cannot be read ({error}); give them in degrees."
+        ) from None
 
 
 def _numbers(table: Table, name: str, source: str) -> Float[np.ndarray, " row"]:
     """Return a column as float64, NaN where it is masked."""
-    column = np.ma.asarray(table[name].value if table[name].unit is None else table[name])
+    column = np.ma.asarray(table[name])
     if column.dtype.kind not in "fiu" or column.ndim != 1:
         raise FileFormatError(
             f"{source}: catalog column {name!r} holds {column.dtype}; needed one number per row."

@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from scoresample.data.frame import one_line, wcs_text
 from scoresample.data.rawscene import RawScene
-from scoresample.errors import DataError, FileFormatError, ShapeError
+from scoresample.errors import DataError, FileFormatError, ScoresampleError, ShapeError
 
 ZEROPOINT_KEYS = ("MAGZERO", "ZEROPNT")  # AB magnitude of one pixel unit
 IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
@@ -26,8 +26,8 @@ def load_fits(path: Path) -> RawScene:
     """Return the content of a FITS scene file; `FileFormatError` when it cannot be read.
 
     The first image header with a celestial WCS gives the coordinates; ``BUNIT`` the unit; ``MAGZERO`` or
-    ``ZEROPNT`` the AB zeropoint per band; ``MP_<plane>`` the bits of the mask planes. A header key ``BAND``
-    goes before the band name in the extension name.
+    ``ZEROPNT`` the AB zeropoint per band; ``MP_<plane>`` the bits of the mask planes. A key ``BAND`` in the
+    image header goes before the band name in the extension name, which many programs write in upper case.
     """
     try:
         with (gzip.open if path.name.lower().endswith(".gz") else open)(path, "rb") as stream:
@@ -36,7 +36,18 @@ def load_fits(path: Path) -> RawScene:
             warnings.filterwarnings("error", "(File may have been truncated|Error validating header)")
             with fits.open(content, lazy_load_hdus=False) as hdus:
                 return _raw(path.name, hdus)
-    except (OSError, EOFError, TypeError, KeyError, zlib.error, VerifyError, AstropyUserWarning) as error:
+    except ScoresampleError:
+        raise
+    except (
+        OSError,
+        EOFError,
+        TypeError,
+        ValueError,
+        KeyError,
+        zlib.error,
+        VerifyError,
+        AstropyUserWarning,
+    ) as error:
         raise FileFormatError(
             f"{path.name} cannot be read as FITS ({one_line(error)}): it is truncated or no FITS file; copy it again."
         ) from None
@@ -49,18 +60,15 @@ def _raw(source: str, hdus: fits.HDUList) -> RawScene:
     for hdu in hdus:
         kind, _, suffix = str(hdu.header.get("EXTNAME", "")).partition("_")
         if kind.upper() in planes and suffix and isinstance(hdu, IMAGE_HDUS):
-            band = str(hdu.header.get("BAND", suffix))
-            if band in planes[kind.upper()]:
-                raise DataError(
-                    f"{source}: band {band!r} has two extensions {kind.upper()}; give each its own name."
-                )
-            planes[kind.upper()][band] = hdu
-    bands = tuple(planes["IMAGE"])
+            if suffix in planes[kind.upper()]:
+                raise DataError(f"{source} has two extensions {kind}_{suffix}; give every band its own name.")
+            planes[kind.upper()][suffix] = hdu
+    suffixes = tuple(planes["IMAGE"])
     headers = [hdu.header for hdu in planes["IMAGE"].values()]
     masks = planes["MASK"]
     if masks:  # a band without a mask has all its pixels
         empty = fits.ImageHDU(np.zeros_like(next(iter(masks.values())).data))
-        masks = {band: masks.get(band, empty) for band in bands}
+        masks = {band: masks.get(band, empty) for band in suffixes}
     return RawScene(
         source=source,
         found=found,
@@ -70,13 +78,13 @@ def _raw(source: str, hdus: fits.HDUList) -> RawScene:
             "psfs": "extension PSF_<band>",
             "catalog": "table extension CATALOG",
         },
-        bands=bands or None,
-        images=_stack(source, "IMAGE", planes["IMAGE"], bands),
-        variance=_stack(source, "VARIANCE", planes["VARIANCE"], bands),
-        weights=_stack(source, "WEIGHT", planes["WEIGHT"], bands),
-        mask=_stack(source, "MASK", masks, bands),
+        bands=tuple(str(h.get("BAND", s)) for h, s in zip(headers, suffixes, strict=True)) or None,
+        images=_stack(source, "IMAGE", planes["IMAGE"], suffixes),
+        variance=_stack(source, "VARIANCE", planes["VARIANCE"], suffixes),
+        weights=_stack(source, "WEIGHT", planes["WEIGHT"], suffixes),
+        mask=_stack(source, "MASK", masks, suffixes),
         mask_planes=_mask_planes(source, [hdu.header for hdu in masks.values()]),
-        psfs=_stack(source, "PSF", planes["PSF"], bands),
+        psfs=_stack(source, "PSF", planes["PSF"], suffixes),
         zeropoint=_zeropoints(source, headers),
         flux_unit=_same(source, "BUNIT", [str(h.get("BUNIT", "")).strip() for h in headers]) or "",
         wcs=next((text for text in map(wcs_text, headers) if text is not None), None),

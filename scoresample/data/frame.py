@@ -6,10 +6,11 @@ import equinox as eqx
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning, InconsistentAxisTypesError, WcsError
+from astropy.utils.exceptions import AstropyWarning
+from astropy.wcs import WCS, InconsistentAxisTypesError, WcsError
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
+from scoresample.data.values import Numbers
 from scoresample.errors import DataError, ShapeError
 
 
@@ -52,7 +53,7 @@ class Frame(eqx.Module):
             )
         return parse_wcs(self.wcs_header)
 
-    def to_sky(self, centers: ArrayLike) -> SkyCoord:
+    def to_sky(self, centers: Numbers) -> SkyCoord:
         """Return the sky positions of pixel positions ``(y, x)``, shape (source, 2); `DataError` without a WCS."""
         y, x = as_centers(centers).T
         return self.wcs.pixel_to_world(x, y)
@@ -66,7 +67,7 @@ class Frame(eqx.Module):
         return np.stack([np.atleast_1d(y), np.atleast_1d(x)], axis=1).astype(np.float64)
 
 
-def as_centers(centers: ArrayLike) -> Float[np.ndarray, "source 2"]:
+def as_centers(centers: Numbers) -> Float[np.ndarray, "source 2"]:
     """Return positions as a float64 array ``(source, 2)``, or raise `ShapeError`."""
     try:
         out = np.asarray(centers, dtype=np.float64)
@@ -89,7 +90,7 @@ def parse_wcs(text: str) -> WCS:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FITSFixedWarning)  # dates and units that astropy mends by itself
+            warnings.simplefilter("ignore", AstropyWarning)  # what astropy mends by itself
             wcs = WCS(fits.Header.fromstring(text, sep="\n" if "\n" in text else ""))
     except (ValueError, KeyError, WcsError, InconsistentAxisTypesError, fits.VerifyError) as error:
         raise DataError(f"the WCS header cannot be read ({one_line(error)}); give FITS cards.") from None
@@ -104,11 +105,11 @@ def parse_wcs(text: str) -> WCS:
 def wcs_text(header: fits.Header) -> str | None:
     """Return the celestial WCS of a FITS header as text, one card per line; None when it has none."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
+        warnings.simplefilter("ignore", AstropyWarning)
         wcs = WCS(header)
     if not wcs.has_celestial:
         return None
-    return wcs.celestial.to_header(relax=True).tostring(sep="\n")
+    return wcs.celestial.to_header(relax=True).tostring(sep="\n", endcard=False, padding=False)
 
 
 def one_line(error: Exception) -> str:

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.ndimage import binary_erosion, gaussian_filter
-from scipy.signal import convolve2d
+from scipy.ndimage import binary_erosion, convolve, gaussian_filter
 
 # Fourth differences in y and x: blind to everything as smooth as a well-sampled PSF. Norm 1 on white noise.
 HIGH_PASS = np.outer([1, -4, 6, -4, 1], [1, -4, 6, -4, 1]) / 70.0
@@ -48,10 +47,10 @@ def fit_slope(
     """
     if min(image.shape) < 5:
         return SlopeFit(0.0, np.inf)
-    whole = binary_erosion(used, np.ones((5, 5)))[2:-2, 2:-2]
-    squares = convolve2d(image, HIGH_PASS, "valid")[whole] ** 2
-    signal = np.maximum(convolve2d(image, HIGH_PASS**2, "valid")[whole] - level, 0)
-    leak = np.abs(convolve2d(psf, HIGH_PASS)).max() / np.abs(psf).max()
+    whole = binary_erosion(used, np.ones((5, 5)))  # all 25 pixels exist and count
+    squares = convolve(image, HIGH_PASS)[whole] ** 2
+    signal = np.maximum(convolve(image, HIGH_PASS**2)[whole] - level, 0)
+    leak = np.abs(convolve(np.pad(psf, 4), HIGH_PASS)).max() / np.abs(psf).max()
     floor, slope, error = sigma**2, 0.0, np.inf
     for _ in range(30):  # settles in about 10
         model = floor + slope * signal

@@ -71,7 +71,7 @@ def estimate_variance(
     for b, ((level, sigma), slope) in enumerate(zip(sky, slopes, strict=True)):
         signal = np.where(used[b], images[b] - level, 0)
         variance[b] = sigma**2 + slope * np.maximum(denoise(signal, sigma**2, slope), 0)
-    warnings.warn(_message(source, bands, sky, slopes, counts), ScoresampleWarning, stacklevel=4)
+    warnings.warn(_message(source, bands, sky, slopes, counts), ScoresampleWarning, stacklevel=5)
     return variance
 
 

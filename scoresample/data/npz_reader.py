@@ -16,7 +16,7 @@ from scoresample.errors import FileFormatError, ShapeError
 ALIASES = {"bands": ("bands", "filters"), "weights": ("weights", "ivar", "inverse_variance")}
 
 # What numpy and zipfile raise on truncated, changed or foreign files.
-BROKEN = (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, NotImplementedError,
+BROKEN = (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, RuntimeError,
           zipfile.BadZipFile, zlib.error)  # fmt: skip
 
 

@@ -8,11 +8,11 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpy.typing import ArrayLike
 
 from scoresample.data import checks
 from scoresample.data.frame import Frame, parse_wcs
 from scoresample.data.units import unit_scale
+from scoresample.data.values import Numbers
 from scoresample.errors import DataError, ScoresampleWarning
 
 
@@ -44,9 +44,9 @@ class Observation(eqx.Module):
 
 
 def make_observation(
-    images: ArrayLike | u.Quantity,
-    inverse_variance: ArrayLike | u.Quantity,
-    psfs: ArrayLike,
+    images: Numbers,
+    inverse_variance: Numbers,
+    psfs: Numbers,
     bands: Iterable[str],
     *,
     flux_unit: str = "",
@@ -145,7 +145,8 @@ def _normalized(psfs: Float[np.ndarray, "band h w"], bands: tuple[str, ...]) -> 
 
 def _to_device(values: np.ndarray, name: str) -> Float[Array, "..."]:
     """Return a jax array; `DataError` when its float type cannot hold the values."""
-    out = jnp.asarray(values)
+    with np.errstate(over="ignore", under="ignore"):  # found below
+        out = jnp.asarray(values)
     back = np.asarray(out)
     if not np.isfinite(back).all() or (name == "inverse_variance" and ((values > 0) & (back == 0)).any()):
         raise DataError(

@@ -1,6 +1,7 @@
 """Read observations and catalogs from scene files of any known type."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -48,17 +49,16 @@ def read_observation(
         Content that cannot be used.
     """
     path, suffix = _known(path)
-    scene = LOADERS[suffix](path)
-    try:
+    with _naming(path.name):
+        scene = LOADERS[suffix](path)
         return _build_observation(scene, bad_planes, path.name[: -len(suffix)] if name is None else name)
-    except (DataError, ShapeError) as error:
-        raise type(error)(f"{scene.source}: {error}") from None
 
 
 def read_catalog(path: str | Path, *, frame: Frame | None = None) -> Catalog:
     """Read the detections of a scene file, or of a FITS file with a table only.
 
-    Rows at the same position (within 1e-6 pixel) are components of one object and are merged, with a
+    Positions are columns x and y in pixels, counted from 0 at the center of the first pixel, or ra and dec with a
+    WCS. Rows at the same position (within 1e-6 pixel) are components of one object and are merged, with a
     `ScoresampleWarning`. True fluxes are in the unit of `read_observation`.
 
     Parameters
@@ -74,7 +74,8 @@ def read_catalog(path: str | Path, *, frame: Frame | None = None) -> Catalog:
         As for `read_observation`; and a catalog without sources or without positions.
     """
     path, suffix = _known(path)
-    return build_catalog(LOADERS[suffix](path), frame)
+    with _naming(path.name):
+        return build_catalog(LOADERS[suffix](path), frame)
 
 
 def scene_suffix(path: Path) -> str:
@@ -85,6 +86,17 @@ def scene_suffix(path: Path) -> str:
     raise FileFormatError(
         f"{path.name} has unknown file type {path.suffix or 'without suffix'!r}; needed one of {list(LOADERS)}."
     )
+
+
+@contextmanager
+def _naming(source: str) -> Iterator[None]:
+    """Put the file name before the message of an error that lacks it."""
+    try:
+        yield
+    except (DataError, ShapeError) as error:
+        if str(error).startswith(source):
+            raise
+        raise type(error)(f"{source}: {error}") from None
 
 
 def _known(path: str | Path) -> tuple[Path, str]:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import astropy.units as u
 import numpy as np
 from jaxtyping import Float
-from numpy.typing import ArrayLike
 
+from scoresample.data.values import Numbers
 from scoresample.errors import DataError, ScoresampleWarning, ShapeError
 
 NJY_ZEROPOINT = 31.4  # AB magnitude of 1 nJy
 
 
-def zeropoint_scale(zeropoint: ArrayLike, bands: Sequence[str]) -> Float[np.ndarray, " band"]:
+def zeropoint_scale(zeropoint: Numbers, bands: Sequence[str]) -> Float[np.ndarray, " band"]:
     r"""Return the nJy in one pixel unit for AB zeropoints z.
 
     .. math:: c = 10^{(31.4 - z) / 2.5}
@@ -69,7 +69,7 @@ def unit_scale(flux_unit: str) -> tuple[float, str]:
 
 
 def flux_scale(
-    bands: Sequence[str], zeropoint: ArrayLike | None = None, flux_unit: str = ""
+    bands: Sequence[str], zeropoint: Numbers | None = None, flux_unit: str = ""
 ) -> tuple[Float[np.ndarray, " band"], str]:
     """Return factors per band that bring pixel values to one unit, and that unit.
 

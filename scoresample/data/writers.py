@@ -2,8 +2,8 @@
 
 import gzip
 import os
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from astropy.io import fits
@@ -52,7 +52,7 @@ def write_scene(path: str | Path, observation: Observation, catalog: Catalog) ->
         temporary.unlink(missing_ok=True)
 
 
-def _save_npz(file: IO[bytes], observation: Observation, catalog: Catalog) -> None:
+def _save_npz(file: BufferedIOBase, observation: Observation, catalog: Catalog) -> None:
     """Write a scene in the keys that `load_npz` reads."""
     frame = observation.frame
     arrays = {
@@ -74,7 +74,7 @@ def _save_npz(file: IO[bytes], observation: Observation, catalog: Catalog) -> No
     np.savez_compressed(file, allow_pickle=False, **arrays)
 
 
-def _save_fits(file: IO[bytes], observation: Observation, catalog: Catalog) -> None:
+def _save_fits(file: BufferedIOBase, observation: Observation, catalog: Catalog) -> None:
     """Write a scene in the extensions that `load_fits` reads."""
     frame = observation.frame
     wcs = fits.Header() if frame.wcs_header is None else frame.wcs.to_header(relax=True)
@@ -86,7 +86,8 @@ def _save_fits(file: IO[bytes], observation: Observation, catalog: Catalog) -> N
             if kind == "IMAGE":
                 header.update(wcs)
                 header["BUNIT"] = frame.flux_unit
-            hdus.append(fits.ImageHDU(np.asarray(arrays[b]), header, name=f"{kind}_{band}"))
+            header["EXTNAME"] = f"{kind}_{band}"  # as a card: the name argument would make it upper case
+            hdus.append(fits.ImageHDU(np.asarray(arrays[b]), header))
     hdus.append(fits.BinTableHDU(_table(catalog, frame), name="CATALOG"))
     hdus.writeto(file)
 

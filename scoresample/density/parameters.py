@@ -29,7 +29,7 @@ class Parameter(eqx.Module):
     @property
     def has_log_prob(self) -> bool:
         """Whether the prior has a density."""
-        return hasattr(self.prior, "log_prob")  # TEMP
+        return isinstance(self.prior, AbstractLogPrior)
 
     def constrain(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map the unconstrained coordinate to the value."""
@@ -52,7 +52,7 @@ class Parameter(eqx.Module):
 
     def scale(self) -> LowRankScale:
         """Return a square root of the prior covariance of the raveled coordinate."""
-        scale = self.prior.scale(self.shape) if callable(self.prior.scale) else self.prior.scale  # TEMP
+        scale = self.prior.scale(self.shape)
         size = int(jnp.prod(jnp.asarray(self.shape))) if self.shape else 1
         return identity_scale(size) if scale is None else scale
 

@@ -14,7 +14,9 @@ from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.radial_tables import RadialTables, leading_modes, read_tables
 from scoresample.numerics.linear import LowRankScale, scale_from_covariance
 
-DEFAULT_RANK = 96  # columns; see scoresample.training.gaussian for how held-out galaxies choose it
+# Held-out galaxies in boxes of 40 pixels gain 21 nats from rank 64 to 96 and 8 more from 96 to 128; in boxes of
+# 20 pixels 0.8 and 0.1. The cost of a score is proportional to it.
+DEFAULT_RANK = 96
 DEFAULT_NOISE_LEVEL = 0.14  # in u: 1.4 % of the peak, the diffusion time 0.02 of the learned priors
 
 
@@ -27,6 +29,9 @@ class GaussianMorphologyPrior(AbstractLogPrior):
     the ``noise_level``. The box side that sets the scale of an image of h by w pixels is
     :math:`\sqrt{(h^2 + w^2)/2}`, so that its corner is where the corner of a square box is. Under ``jax.jit``, the
     prior is a static argument: it is compared by identity, and its arrays become constants.
+
+    Galaxies are not Gaussian in u. Held-out simulated galaxies have a chi^2 per pixel of 1.0 on average, 0.9 at the
+    median and 2 to 4 at the 99th percentile, and one draw of the prior in ten has negative total light.
 
     Parameters
     ----------

@@ -76,10 +76,11 @@ def initialize_scene(
             continue
         name, flux = f"galaxy_{index}", _box_flux(mirrored, center, box)
         sigma = float(np.clip(light.sigma, 1.2 * model_psf.sigma, box / 4))
-        sources.append(make(name, gaussian_morphology(box, sigma), flux=flux))
-        if light.peak > two_components_above and box > box_sizes[0]:
-            inner = gaussian_morphology(box_sizes[0], model_psf.sigma)
-            sources.append(make(f"{name}_core", inner, flux=0.1 * flux, parent=name))
+        has_core = light.peak > two_components_above and box > box_sizes[0]
+        sources.append(make(name, gaussian_morphology(box, sigma), flux=(0.7 if has_core else 1.0) * flux))
+        if has_core:
+            core = gaussian_morphology(box_sizes[0], 1.2 * model_psf.sigma)
+            sources.append(make(f"{name}_core", core, flux=0.3 * flux, parent=name))
     dtype = observation.images.dtype
     return Scene(observation.frame, tuple(sources), jnp.asarray(sky, dtype) if background else None, model_psf)
 

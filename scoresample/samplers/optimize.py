@@ -12,8 +12,7 @@ from tqdm.auto import tqdm
 
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError
-from scoresample.numerics.trees import flatten
-from scoresample.samplers.whitening import Whitening, prior_whitening
+from scoresample.samplers.whitening import Whitening, add_curvature, prior_whitening
 
 
 class MAPHistory(NamedTuple):
@@ -54,9 +53,10 @@ def find_map(
 ) -> MAPResult:
     r"""Climb to a maximum of a density.
 
-    Works in coordinates whitened by the prior, :math:`\theta = \theta_0 + L z`, where one unit is one prior
-    standard deviation in every direction. Stops when the root mean square of the score in z and of the last
-    step are both below ``tolerance``.
+    Works in whitened coordinates, :math:`\theta = \theta_0 + L z`: by the prior, and by the leading curvature
+    at the point reached, measured anew every 40 steps. One unit of z is about one posterior standard
+    deviation. Stops when the root mean square of the score in z is below ``tolerance`` (the density is then
+    within ``D tolerance**2 / 2`` nats of its maximum) and steps are below ten times that.
 
     Parameters
     ----------
@@ -100,31 +100,42 @@ def find_map(
     if whitening.size == 0:
         empty = np.zeros(0)
         return MAPResult(start, "converged", MAPHistory(empty, empty, empty))
-    climber = _Climber(method, max_steps, learning_rate)
-    state = climber.init(whitening)
+    climber = Climber(method, max_steps, learning_rate)
     rows, status = [], "max_steps"
     with tqdm(total=max_steps, desc="MAP", disable=not progress) as bar:
         try:
-            while len(rows) < max_steps:
-                num_steps = min(_CHUNK, max_steps - len(rows))
-                state, chunk = _climb(climber, compiled, whitening, state, num_steps)
-                rows.extend(np.asarray(chunk)[:num_steps])
-                bar.update(num_steps)
-                bar.set_postfix(score=f"{rows[-1][1]:.3g}")
-                if not np.isfinite(rows[-1]).all(where=[density.has_log_prob, True, True]):
-                    status = "not finite"
-                    break
-                recent = np.asarray(rows[-num_steps:])
-                if recent[-1, 1] < tolerance and recent[-1, 2] < tolerance:
-                    status = "converged"
-                    break
+            while len(rows) < max_steps and status == "max_steps":
+                key = jax.random.fold_in(jax.random.key(0), len(rows))
+                whitening, _ = add_curvature(key, compiled, whitening)
+                state = climber.init(compiled, whitening)
+                for _ in range(_ROUND if method == "lbfgs" else max_steps):
+                    num_steps = min(_CHUNK, max_steps - len(rows))
+                    if num_steps == 0:
+                        break
+                    state, chunk = climber.climb(compiled, whitening, state, num_steps)
+                    rows.extend(np.asarray(chunk)[:num_steps])
+                    bar.update(num_steps)
+                    bar.set_postfix(log_prob=f"{rows[-1][0]:.2f}", score=f"{rows[-1][1]:.3g}")
+                    status = _judge(rows[-num_steps:], tolerance, climber.method)
+                    if status != "max_steps":
+                        break
+                whitening = eqx.tree_at(lambda w: w.center, whitening, whitening.position(state.z))
         except KeyboardInterrupt:
             status = "interrupted"
     columns = np.asarray(rows).reshape(-1, 3).T
-    return MAPResult(whitening.position(state[0]), status, MAPHistory(*columns))
+    return MAPResult(whitening.center, status, MAPHistory(*columns))
+
+
+def _judge(rows: list, tolerance: float, method: str) -> str:
+    """Return the status after the given last steps."""
+    last = np.asarray(rows)
+    if not np.all(np.isfinite(last[-1, 0 if method == "lbfgs" else 1 :])):
+        return "not finite"
+    return "converged" if last[-1, 1] < tolerance and last[:, 2].max() < 10 * tolerance else "max_steps"
 
 
 _CHUNK = 20  # steps between looks at convergence, progress and Ctrl-C
+_ROUND = 2  # chunks of L-BFGS before the curvature is measured anew
 
 
 def _own_start(density: AbstractDensity) -> Position:
@@ -133,49 +144,74 @@ def _own_start(density: AbstractDensity) -> Position:
     return density.initial_position()
 
 
-class _Climber(eqx.Module):
-    """An optimizer with its settings: what compiled code depends on."""
+class ClimbState(NamedTuple):
+    """Where a climb stands: point, loss, gradient, direction, step length along it, optimizer memory."""
+
+    z: Float[Array, " n"]
+    loss: Float[Array, ""]
+    gradient: Float[Array, " n"]
+    direction: Float[Array, " n"]
+    length: Float[Array, ""]
+    memory: optax.OptState
+
+
+class Climber(eqx.Module):
+    """An optimizer in whitened coordinates.
+
+    L-BFGS halves its step until the loss falls enough (Armijo's rule). Every step evaluates the density just
+    once, wherever it is in that search, which keeps the compiled code small.
+    """
 
     method: str = eqx.field(static=True)
     max_steps: int = eqx.field(static=True)
     learning_rate: float = eqx.field(static=True)
 
-    def optimizer(self) -> optax.GradientTransformationExtraArgs:
+    def optimizer(self) -> optax.GradientTransformation:
+        """Return optax's optimizer."""
         if self.method == "lbfgs":
-            return optax.lbfgs(memory_size=20, linesearch=optax.scale_by_backtracking_linesearch(max_backtracking_steps=20, store_grad=True))
-        schedule = optax.cosine_onecycle_schedule(self.max_steps, self.learning_rate, pct_start=0.2)
-        return optax.adam(schedule)
+            return optax.scale_by_lbfgs(memory_size=20)
+        return optax.adam(optax.cosine_onecycle_schedule(self.max_steps, self.learning_rate, pct_start=0.2))
 
-    def init(self, whitening: Whitening):
-        z = jnp.zeros(whitening.size, flatten(whitening.center)[0].dtype)
-        return z, self.optimizer().init(z)
+    @eqx.filter_jit
+    def init(self, density: AbstractDensity, whitening: Whitening) -> ClimbState:
+        """Return the state at the center of a whitening, before the first evaluation."""
+        z = jnp.zeros(whitening.size, whitening.data.diagonal.dtype)
+        infinity = jnp.asarray(jnp.inf, z.dtype)
+        return ClimbState(z, infinity, z, z, jnp.ones((), z.dtype), self.optimizer().init(z))
 
+    @eqx.filter_jit
+    def climb(self, density: AbstractDensity, whitening: Whitening, state: ClimbState, num_steps: int):
+        """Take steps in one compiled piece; return the state and rows of (log_prob, score rms, step rms)."""
 
-@eqx.filter_jit
-def _climb(climber: _Climber, density: AbstractDensity, whitening: Whitening, state, num_steps):
-    """Take steps in one compiled piece; returns the state and rows of (log_prob, score rms, step rms)."""
-    optimizer = climber.optimizer()
+        def step(index, carry):
+            state, rows = carry
+            after = self._lbfgs(density, whitening, state) if self.method == "lbfgs" else self._adam(
+                density, whitening, state
+            )
+            row = jnp.stack([-after.loss, _rms(after.gradient), _rms(after.z - state.z)])
+            return after, rows.at[index].set(row)
 
-    def loss(z):
-        return -density.log_prob(whitening.position(z))
+        rows = jnp.zeros((_CHUNK, 3), state.z.dtype)
+        return jax.lax.fori_loop(0, jnp.asarray(num_steps), step, (state, rows))
 
-    def step(index, carry):
-        z, memory, rows = carry
-        if climber.method == "lbfgs":
-            value, gradient = optax.value_and_grad_from_state(loss)(z, state=memory)
-            updates, memory = optimizer.update(gradient, memory, z, value=value, grad=gradient, value_fn=loss)
-        else:
-            position, pull_back = jax.vjp(whitening.position, z)
-            gradient = -pull_back(density.score(position))[0]
-            value = jnp.nan
-            updates, memory = optimizer.update(gradient, memory, z)
-        row = jnp.stack([-value, _rms(gradient), _rms(updates)])
-        return optax.apply_updates(z, updates), memory, rows.at[index].set(row)
+    def _lbfgs(self, density, whitening, state: ClimbState) -> ClimbState:
+        trial = state.z + state.length * state.direction
+        loss, gradient = jax.value_and_grad(lambda z: -density.log_prob(whitening.position(z)))(trial)
+        enough = state.loss + 1e-4 * state.length * jnp.dot(state.gradient, state.direction)
+        accept = jnp.isfinite(loss) & ((loss <= enough) | ~jnp.isfinite(state.loss))
+        ascent, memory = self.optimizer().update(gradient, state.memory, trial)
+        # Far from quadratic, the first steps may be wild: none moves further than one prior deviation rms.
+        direction = -ascent / jnp.maximum(1.0, _rms(ascent))
+        taken = ClimbState(trial, loss, gradient, direction, jnp.ones_like(loss), memory)
+        refused = state._replace(length=0.5 * state.length)
+        return jax.tree.map(lambda a, b: jnp.where(accept, a, b), taken, refused)
 
-    z, memory = state
-    rows = jnp.zeros((_CHUNK, 3), z.dtype)
-    z, memory, rows = jax.lax.fori_loop(0, jnp.asarray(num_steps), step, (z, memory, rows))
-    return (z, memory), rows
+    def _adam(self, density, whitening, state: ClimbState) -> ClimbState:
+        position, pull_back = jax.vjp(whitening.position, state.z)
+        gradient = -pull_back(density.score(position))[0]
+        updates, memory = self.optimizer().update(gradient, state.memory, state.z)
+        nothing = jnp.full_like(state.loss, jnp.nan)
+        return state._replace(z=state.z + updates, loss=nothing, gradient=gradient, memory=memory)
 
 
 def _rms(vector: Float[Array, " n"]) -> Float[Array, ""]:

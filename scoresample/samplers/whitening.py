@@ -72,21 +72,25 @@ def prior_whitening(density: AbstractDensity, center: Position) -> Whitening:
     return Whitening(center, scales, identity_scale(flat.size, flat.dtype))
 
 
+DEFAULT_DIRECTIONS = 200
+"""Directions of curvature that are learned; each costs one Hessian-vector product, about three scores."""
+
+
 @eqx.filter_jit
 def add_curvature(
-    key: PRNGKeyArray, density: AbstractDensity, whitening: Whitening, num_directions: int
+    key: PRNGKeyArray, density: AbstractDensity, whitening: Whitening, num_directions: int = DEFAULT_DIRECTIONS
 ) -> tuple[Whitening, Float[Array, " k"]]:
-    r"""Return the whitening with the leading curvature directions at its center added.
+    r"""Return the whitening with the leading curvature directions at its center, in place of any it had.
 
     Lanczos on the negative Hessian H of the log density in the given coordinates; along a Ritz direction of
-    value h the coordinates are stretched by :math:`h^{-1/2}`. Directions where H is not clearly positive are
-    left alone.
+    value h the coordinates are stretched by :math:`|h|^{-1/2}`. Flat directions are left alone.
 
     Returns
     -------
     The whitening and the Ritz values, ascending.
     """
     size = whitening.size
+    whitening = eqx.tree_at(lambda w: w.data, whitening, identity_scale(size, whitening.data.diagonal.dtype))
     z = jnp.zeros(size, whitening.data.diagonal.dtype)
 
     def gradient(z):
@@ -94,7 +98,8 @@ def add_curvature(
         return pull_back(density.score(position))[0]
 
     start = jax.random.normal(key, (size,), z.dtype)
-    values, directions, _ = lanczos(lambda v: -hessian_vector(gradient, z, v), start, min(num_directions, size))
+    negative_hessian = lambda v: -hessian_vector(gradient, z, v)  # noqa: E731
+    values, directions, _ = lanczos(negative_hessian, start, min(num_directions, size))
     stretch = jnp.where(jnp.abs(values) > 1e-3, 1 / jnp.sqrt(jnp.maximum(jnp.abs(values), 1e-3)), 1.0)
     data = LowRankScale(whitening.data.diagonal, directions, stretch.astype(z.dtype))
     return eqx.tree_at(lambda w: w.data, whitening, data), values

@@ -95,7 +95,7 @@ def make_wcs() -> str:
     wcs.wcs.crpix = [(SHAPE[1] + 1) / 2, (SHAPE[0] + 1) / 2]
     wcs.wcs.cdelt = [-PIXEL / 3600, PIXEL / 3600]
     wcs.wcs.cunit = ["deg", "deg"]
-    return wcs.to_header_string()
+    return wcs.to_header_string().rstrip()
 
 
 def simulate_scene(seed: int) -> dict[str, np.ndarray]:
