@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from scoresample.errors import ConfigError, ScoreOnlyError
-from scoresample.numerics.linear import LowRankScale
+from scoresample.numerics.linear import DenseScale, LowRankScale
 
 Position = PyTree[Float[Array, "..."]]
+Scale = LowRankScale | DenseScale
 
 
 class AbstractDensity(eqx.Module):
@@ -59,8 +60,12 @@ class AbstractDensity(eqx.Module):
         score = jax.grad(self.explicit)(position)
         return score if self.has_log_prob else jax.tree.map(jnp.add, score, self.score_only(position))
 
-    def prior_scale(self, position: Position) -> tuple[LowRankScale, ...] | None:
-        """Return square roots of the prior covariance, one for each leaf of the position, or None."""
+    def local_scale(self, position: Position) -> list[tuple[tuple[str, ...], Scale]] | None:
+        """Return square roots of the covariance around a position, for groups of its entries, or None.
+
+        Only for positions that are dictionaries. Samplers move in these coordinates; what they sample does
+        not depend on them.
+        """
         return None
 
     def derive(self, key: PRNGKeyArray, position: Position) -> dict[str, Array]:

@@ -14,11 +14,11 @@ from scoresample.density.base import AbstractDensity
 from scoresample.density.fluxes import FluxPosterior
 from scoresample.density.flux_prior import FluxPrior, make_flux_prior
 from scoresample.density.likelihood import Likelihood, make_likelihood
+from scoresample.density.local_scale import Block, local_scale
 from scoresample.density.parameters import Parameter
 from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
 from scoresample.models.scene import Scene
-from scoresample.numerics.linear import LowRankScale
 
 Position = dict[str, Float[Array, "..."]]
 
@@ -105,9 +105,8 @@ class Posterior(AbstractDensity):
                 score[parameter.name] = parameter.score(position[parameter.name])
         return score
 
-    def prior_scale(self, position: Position) -> tuple[LowRankScale, ...]:
-        by_name = {parameter.name: parameter.scale() for parameter in self.parameters}
-        return tuple(by_name[name] for name in sorted(position))
+    def local_scale(self, position: Position) -> list[Block]:
+        return local_scale(self, position)
 
     def derive(self, key: PRNGKeyArray, position: Position) -> dict[str, Array]:
         """Draw fluxes and background that go with a position.
@@ -223,8 +222,8 @@ class MaximizedFluxes(AbstractDensity):
     def score_only(self, position: Position) -> Position:
         return self.posterior.score_only(position)
 
-    def prior_scale(self, position: Position) -> tuple[LowRankScale, ...]:
-        return self.posterior.prior_scale(position)
+    def local_scale(self, position: Position) -> list[Block]:
+        return self.posterior.local_scale(position)
 
     def for_compilation(self) -> AbstractDensity:
         return MaximizedFluxes(self.posterior.for_compilation())

@@ -1,14 +1,14 @@
 """Draws as an arviz tree, for every tool that reads one."""
 
+import warnings
 from collections.abc import Mapping
 
 import arviz_base
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Shaped
+from jaxtyping import PyTree, Shaped
 
-from scoresample.density.base import Position
 from scoresample.density.posterior import Posterior
 from scoresample.samplers.base import Draws
 
@@ -43,12 +43,14 @@ def to_arviz(draws: Draws) -> xr.DataTree:
             "psfs": np.asarray(observation.psfs),
         }
     groups = {name: group for name, group in groups.items() if group}
-    tree = arviz_base.from_dict(groups, coords=coords, dims=dims)
+    with warnings.catch_warnings():  # runs may have more chains than draws
+        warnings.filterwarnings("ignore", message="Found chain dimension to be longer")
+        tree = arviz_base.from_dict(groups, coords=coords, dims=dims)
     tree.attrs.update(status=draws.status, flux_unit=unit)
     return tree
 
 
-def named_leaves(position: Position) -> dict[str, Shaped[np.ndarray, "..."]]:
+def named_leaves(position: PyTree) -> dict[str, Shaped[np.ndarray, "..."]]:
     """Return the leaves of a position by their path in it, such as ``shape.radius``; a bare array is ``x``."""
     paths, _ = jax.tree.flatten_with_path(position)
     return {

@@ -110,3 +110,30 @@ class GaussianImagePrior(AbstractLogPrior):
         seen = np.sqrt(weight)[:, None] * (design @ root)
         covariance = root @ np.linalg.solve(np.eye(d.size) + seen.T @ seen, root.T)
         return mean + covariance @ design.T @ (weight * (data - design @ mean)), covariance
+
+
+def hold_center(prior: GaussianImagePrior, sigma: float) -> GaussianImagePrior:
+    r"""Return the prior given that the central pixel lies within ``sigma`` of its mean.
+
+    A morphology has a free scale: the flux takes it up. Left to a broad Gaussian, the scale can shrink until
+    S is all noise around zero and its sum, which the flux is divided by, vanishes. With c the unit vector of
+    the central pixel (the mean of the central two or four for even sides), this is the exact conditional
+
+    .. math:: \Sigma' = \Sigma - \Sigma c\, (c^T \Sigma c + \sigma^2)^{-1}\, c^T \Sigma
+
+    which is again low rank plus the same diagonal.
+    """
+    d, q, s = (np.asarray(a, float) for a in (prior.root.diagonal, prior.root.directions, prior.root.stretch))
+    center = np.zeros(prior.mean.shape)
+    center[tuple(slice((n - 1) // 2, n // 2 + 1) for n in center.shape)] = 1
+    c = d * (center / center.sum()).ravel()
+    image = c + (q * (s**2 - 1)) @ (q.T @ c)  # D^-1 Sigma c
+    basis, _ = np.linalg.qr(np.concatenate([q, c[:, None], image[:, None]], axis=1))
+    inner = (basis.T @ q * (s**2 - 1)) @ (q.T @ basis)
+    inner -= np.outer(basis.T @ image, image @ basis) / (c @ image + sigma**2)
+    values, rotation = np.linalg.eigh(inner)
+    dtype = prior.mean.dtype
+    root = LowRankScale(
+        prior.root.diagonal, jnp.asarray(basis @ rotation, dtype), jnp.asarray(np.sqrt(1 + values), dtype)
+    )
+    return GaussianImagePrior(prior.mean, root, prior.noise_level, prior.name)

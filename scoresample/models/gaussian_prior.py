@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.interpolate import CubicSpline
 
 from scoresample.errors import ConfigError, ShapeError
-from scoresample.models.gaussian_image import GaussianImagePrior
+from scoresample.models.gaussian_image import GaussianImagePrior, hold_center
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.radial_tables import RadialTables, leading_modes, read_tables
 from scoresample.numerics.linear import LowRankScale, scale_from_covariance
@@ -41,11 +41,15 @@ class GaussianMorphologyPrior(AbstractLogPrior):
         sigma, in u.
     rank
         Largest number of columns of F.
+    center_sigma
+        How far, in u, the central pixel may be from its mean. It fixes the scale of S, which the flux would
+        undo anyhow (see :func:`hold_center`). None leaves it as free as simulated galaxies have it.
     """
 
     tables: RadialTables = eqx.field(static=True)
     noise_level: float = eqx.field(static=True, default=DEFAULT_NOISE_LEVEL)
     rank: int = eqx.field(static=True, default=DEFAULT_RANK)
+    center_sigma: float | None = eqx.field(static=True, default=0.1)
     name: str = eqx.field(static=True, default="gaussian")
 
     def __check_init__(self):
@@ -53,6 +57,8 @@ class GaussianMorphologyPrior(AbstractLogPrior):
             raise ConfigError(f"noise_level is {self.noise_level}; it must be positive, for example 0.14.")
         if self.rank < 0:
             raise ConfigError(f"rank is {self.rank}; it must be 0 or more, for example {DEFAULT_RANK}.")
+        if self.center_sigma is not None and not self.center_sigma > 0:
+            raise ConfigError(f"center_sigma is {self.center_sigma}; it must be positive, or None.")
 
     def for_shape(self, shape: tuple[int, int]) -> GaussianImagePrior:
         """Return the prior on images of one shape (y, x), ready for use; costs O(pixels rank^2), once.
@@ -83,9 +89,9 @@ class GaussianMorphologyPrior(AbstractLogPrior):
         factor = np.concatenate(columns, axis=1)
         left = np.maximum(at_pixels(variance) - np.sum(factor**2, axis=1), 0)
         scale = scale_from_covariance(factor, left + self.noise_level**2)
-        return GaussianImagePrior(
-            jnp.asarray(at_pixels(mean).reshape(shape)), scale, self.noise_level, self.name
-        )
+        mean_image = jnp.asarray(at_pixels(mean).reshape(shape))
+        prior = GaussianImagePrior(mean_image, scale, self.noise_level, self.name)
+        return prior if self.center_sigma is None else hold_center(prior, self.center_sigma)
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         """Return the normalized log density of one image u."""

@@ -107,16 +107,35 @@ class Renderer(eqx.Module):
         return together if np.all(np.diff(order) == 1) else together[order]
 
 
-def make_renderer(scene: Scene, psfs: Float[Array, "band h w"] | None) -> Renderer:
+def make_renderer(
+    scene: Scene, psfs: Float[np.ndarray, "band h w"] | Float[Array, "band h w"] | None
+) -> Renderer:
     """Return the renderer of a scene for observed PSFs.
+
+    Against GalSim, with a seeing of 3.5 pixels and PSFs drawn with the pixel, the largest error is below 1e-3 of a
+    source's peak. Three things set the limit:
+
+    - *Sampling.* A PSF image has nothing beyond its pixels' Nyquist frequency, so sub-pixel shifts of narrow PSFs
+      go wrong: for a point source by 2e-4 of the peak at a Moffat (beta 3.5) FWHM of 3.5 pixels, 8e-4 at 3.0,
+      3e-3 at 2.5 and 1e-2 at 2.0; a Kolmogorov PSF by 2e-5, 2e-4, 1.4e-3 and 8e-3. For stamps of even size with
+      their origin on a pixel corner, 3 to 4 times as much. Pixel morphologies carry as much again where a galaxy
+      is as cuspy as n = 4.
+    - *The box.* Light of a pixel morphology beyond its box is missed: for half-light radius r and Sersic index 1,
+      2e-2 of the peak with a box of 6 r, 4e-3 with 8 r, below 1e-3 from 12 r; for index 4, 4e-3 with 12 r and
+      2e-3 with 16 r.
+    - *The stamp.* Light of a continuous profile beyond its stamp, which is the box and the PSF's width more, wraps
+      around: below 1e-4 of the peak for index 1 on a stamp of 19 r, and for index 4 2e-3 on 19 r, 1e-3 on 22 r
+      and 3e-4 on 30 r. The PSF itself ends where its image does.
 
     Parameters
     ----------
     scene
         Only kinds, boxes and names of its sources matter.
     psfs
-        Images of sum 1; odd or even sizes. None renders one band at the resolution of the model PSF.
+        Images of sum 1; odd or even sizes, larger than the scene if need be. None renders one band at the
+        resolution of the model PSF.
     """
+    psfs = None if psfs is None else np.asarray(psfs)
     kinds = defaultdict(list)
     for index, source in enumerate(scene.sources):
         kinds[type(source.morphology), source.shape].append(index)

@@ -98,5 +98,6 @@ def make_source(
     else:
         shape = (box, box) if isinstance(box, int) else tuple(box)
     center = np.asarray(center, float)
-    origin = np.array([round(c - (n - 1) / 2) for c, n in zip(center, shape, strict=True)], np.int32)
+    # Not round(), which sends halves to even numbers: boxes must move with their sources by any whole number.
+    origin = np.floor(center - np.array(shape) / 2 + 1).astype(np.int32)
     return Source(name, morphology, jnp.asarray(center), jnp.asarray(flux), origin, shape, object_id, parent)

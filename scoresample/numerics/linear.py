@@ -1,8 +1,10 @@
 """Linear maps between whitened and physical coordinates."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.linalg
 from jaxtyping import Array, Float
 
 
@@ -69,3 +71,43 @@ def scale_from_covariance(
     return LowRankScale(
         jnp.asarray(diagonal), jnp.asarray(directions), jnp.asarray(np.sqrt(1 + amplitude**2))
     )
+
+
+class DenseScale(eqx.Module):
+    """A square root of a covariance given in full, for the few hundred coordinates of one object.
+
+    Parameters
+    ----------
+    matrix
+        ``L``, upper triangular.
+    """
+
+    matrix: Float[Array, "n n"]
+
+    def apply(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return ``L z``: whitened to physical."""
+        return self.matrix @ z
+
+    def inverse(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return ``L^-1 x``: physical to whitened."""
+        return jax.scipy.linalg.solve_triangular(self.matrix, x, lower=False)
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return self.matrix.shape[0]
+
+
+def dense_precision(scale: LowRankScale) -> Float[np.ndarray, "n n"]:
+    r"""Return the inverse covariance :math:`(L L^T)^{-1}` of a low-rank scale in full, in double precision."""
+    d, q, s = (np.asarray(a, float) for a in (scale.diagonal, scale.directions, scale.stretch))
+    inner = (q * (s**-2 - 1)) @ q.T
+    inner[np.diag_indices_from(inner)] += 1
+    return inner / d[:, None] / d
+
+
+def scale_from_precision(precision: Float[np.ndarray, "n n"], dtype) -> DenseScale:
+    """Return the scale whose covariance is the inverse of a positive definite matrix."""
+    lower = scipy.linalg.cholesky(precision, lower=True)
+    inverse = scipy.linalg.solve_triangular(lower, np.eye(len(lower)), lower=True)
+    return DenseScale(jnp.asarray(inverse.T, dtype))

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError
-from scoresample.samplers.whitening import Whitening, add_curvature, prior_whitening
+from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening
 
 
 class MAPHistory(NamedTuple):
@@ -95,8 +95,9 @@ def find_map(
     if method == "lbfgs" and not density.has_log_prob:
         density.log_prob(start)  # raises ScoreOnlyError naming the term
     method = ("lbfgs" if density.has_log_prob else "adam") if method == "auto" else method
-    compiled = density.for_map().for_compilation()
-    whitening = prior_whitening(compiled, start)
+    original = density.for_map()
+    compiled = original.for_compilation()
+    whitening = local_whitening(original, start)
     if whitening.size == 0:
         empty = np.zeros(0)
         return MAPResult(start, "converged", MAPHistory(empty, empty, empty))
@@ -106,7 +107,7 @@ def find_map(
         try:
             while len(rows) < max_steps and status == "max_steps":
                 key = jax.random.fold_in(jax.random.key(0), len(rows))
-                whitening, _ = add_curvature(key, compiled, whitening)
+                whitening, _ = add_curvature(key, compiled, local_whitening(original, whitening.center))
                 state = climber.init(compiled, whitening)
                 for _ in range(_ROUND if method == "lbfgs" else max_steps):
                     num_steps = min(_CHUNK, max_steps - len(rows))
@@ -175,7 +176,7 @@ class Climber(eqx.Module):
     @eqx.filter_jit
     def init(self, density: AbstractDensity, whitening: Whitening) -> ClimbState:
         """Return the state at the center of a whitening, before the first evaluation."""
-        z = jnp.zeros(whitening.size, whitening.data.diagonal.dtype)
+        z = jnp.zeros(whitening.size, whitening.rest.diagonal.dtype)
         infinity = jnp.asarray(jnp.inf, z.dtype)
         return ClimbState(z, infinity, z, z, jnp.ones((), z.dtype), self.optimizer().init(z))
 
@@ -200,8 +201,13 @@ class Climber(eqx.Module):
         enough = state.loss + 1e-4 * state.length * jnp.dot(state.gradient, state.direction)
         accept = jnp.isfinite(loss) & ((loss <= enough) | ~jnp.isfinite(state.loss))
         ascent, memory = self.optimizer().update(gradient, state.memory, trial)
-        # Far from quadratic, the first steps may be wild: none moves further than one prior deviation rms.
-        direction = -ascent / jnp.maximum(1.0, _rms(ascent))
+        # Without Wolfe's second condition a step may see negative curvature, whose memory points uphill.
+        curved = jnp.dot(trial - state.z, gradient - state.gradient) > 0
+        trusted = curved & (jnp.dot(gradient, ascent) > 0)
+        fresh = self.optimizer().init(trial)
+        memory = jax.tree.map(lambda kept, new: jnp.where(trusted, kept, new), memory, fresh)
+        # Far from quadratic, steps may be wild: none moves further than one deviation rms.
+        direction = -_clipped(jnp.where(trusted, ascent, gradient))
         taken = ClimbState(trial, loss, gradient, direction, jnp.ones_like(loss), memory)
         refused = state._replace(length=0.5 * state.length)
         return jax.tree.map(lambda a, b: jnp.where(accept, a, b), taken, refused)
@@ -212,6 +218,10 @@ class Climber(eqx.Module):
         updates, memory = self.optimizer().update(gradient, state.memory, state.z)
         nothing = jnp.full_like(state.loss, jnp.nan)
         return state._replace(z=state.z + updates, loss=nothing, gradient=gradient, memory=memory)
+
+
+def _clipped(vector: Float[Array, " n"]) -> Float[Array, " n"]:
+    return vector / jnp.maximum(1.0, _rms(vector))
 
 
 def _rms(vector: Float[Array, " n"]) -> Float[Array, ""]:

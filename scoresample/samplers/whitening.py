@@ -5,74 +5,79 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from scoresample.density.base import AbstractDensity, Position
+from scoresample.density.base import AbstractDensity, Position, Scale
 from scoresample.numerics.curvature import hessian_vector, lanczos
 from scoresample.numerics.linear import LowRankScale, identity_scale
 from scoresample.numerics.trees import flatten
 
 
 class Whitening(eqx.Module):
-    r"""An affine map from whitened coordinates to positions, :math:`\theta = \theta_0 + L_{prior} L_{data}\, z`.
+    r"""An affine map from whitened coordinates to positions, :math:`\theta = \theta_0 + L_{local} L_{rest}\, z`.
 
-    The first factor is a square root of the prior covariance, leaf by leaf. The second knows the leading
-    directions of curvature that the data add (or, with a negative sign, take away). It only changes how
-    fast samplers are: the density in z differs from that in the position by a constant.
+    The first factor is what the density itself knows of its covariance around the center, for groups of its
+    entries. The second knows the leading directions of curvature that this leaves. It only changes how fast
+    samplers are: the density in z differs from that in the position by a constant.
 
     Attributes
     ----------
     center
         The position at z = 0.
-    prior
-        Scales for the leaves of the position, in the order of the tree; None for the identity.
-    data
-        Scale in the coordinates whitened by the prior.
+    local
+        Scales of groups of entries; None for the identity.
+    groups
+        Names of the entries in each group.
+    rest
+        Scale in the coordinates whitened by the first factor.
     """
 
     center: Position
-    prior: tuple[LowRankScale, ...] | None
-    data: LowRankScale
+    local: tuple[Scale, ...] | None
+    groups: tuple[tuple[str, ...], ...] = eqx.field(static=True)
+    rest: LowRankScale
 
     @property
     def size(self) -> int:
         """Number of coordinates."""
-        return self.data.size
+        return self.rest.size
 
     def position(self, z: Float[Array, " n"]) -> Position:
         """Map whitened coordinates to a position."""
-        center, unflatten = flatten(self.center)
-        moved = self._along_prior(self.data.apply(z))
-        return unflatten(center + moved.astype(center.dtype))
+        z = self.rest.apply(z)
+        if self.local is None:
+            center, unflatten = flatten(self.center)
+            return unflatten(center + z)
+        moved, begin = {}, 0
+        for names, scale in zip(self.groups, self.local, strict=True):
+            _, unflatten = flatten([self.center[name] for name in names])
+            step = unflatten(scale.apply(z[begin : begin + scale.size]))
+            moved |= {name: self.center[name] + part for name, part in zip(names, step, strict=True)}
+            begin += scale.size
+        return moved
 
     def coordinates(self, position: Position) -> Float[Array, " n"]:
         """Map a position to whitened coordinates."""
-        difference = flatten(position)[0] - flatten(self.center)[0]
-        if self.prior is not None:
-            parts = jnp.split(difference, self._ends()[:-1])
-            difference = jnp.concatenate([s.inverse(p) for s, p in zip(self.prior, parts, strict=True)])
-        return self.data.inverse(difference)
-
-    def _along_prior(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
-        if self.prior is None:
-            return z
-        parts = jnp.split(z, self._ends()[:-1])
-        return jnp.concatenate([scale.apply(part) for scale, part in zip(self.prior, parts, strict=True)])
-
-    def _ends(self) -> list[int]:
-        ends = [0]
-        for scale in self.prior:
-            ends.append(ends[-1] + scale.size)
-        return ends[1:]
+        difference = jax.tree.map(jnp.subtract, position, self.center)
+        if self.local is None:
+            return self.rest.inverse(flatten(difference)[0])
+        parts = [
+            scale.inverse(flatten([difference[name] for name in names])[0])
+            for names, scale in zip(self.groups, self.local, strict=True)
+        ]
+        return self.rest.inverse(jnp.concatenate(parts))
 
 
-def prior_whitening(density: AbstractDensity, center: Position) -> Whitening:
-    """Return the whitening by the prior alone, the identity where the density knows no prior scale."""
+def local_whitening(density: AbstractDensity, center: Position) -> Whitening:
+    """Return the whitening by what the density knows of itself; the identity where that is nothing."""
     flat, _ = flatten(center)
-    scales = density.prior_scale(center)
-    scales = scales if flat.size else None
-    return Whitening(center, scales, identity_scale(flat.size, flat.dtype))
+    blocks = density.local_scale(center) if flat.size else None
+    rest = identity_scale(flat.size, flat.dtype)
+    if blocks is None:
+        return Whitening(center, None, (), rest)
+    groups, scales = zip(*blocks, strict=True)
+    return Whitening(center, scales, groups, rest)
 
 
-DEFAULT_DIRECTIONS = 200
+DEFAULT_DIRECTIONS = 80
 """Directions of curvature that are learned; each costs one Hessian-vector product, about three scores."""
 
 
@@ -90,8 +95,8 @@ def add_curvature(
     The whitening and the Ritz values, ascending.
     """
     size = whitening.size
-    whitening = eqx.tree_at(lambda w: w.data, whitening, identity_scale(size, whitening.data.diagonal.dtype))
-    z = jnp.zeros(size, whitening.data.diagonal.dtype)
+    whitening = eqx.tree_at(lambda w: w.rest, whitening, identity_scale(size, whitening.rest.diagonal.dtype))
+    z = jnp.zeros(size, whitening.rest.diagonal.dtype)
 
     def gradient(z):
         position, pull_back = jax.vjp(whitening.position, z)
@@ -101,5 +106,5 @@ def add_curvature(
     negative_hessian = lambda v: -hessian_vector(gradient, z, v)  # noqa: E731
     values, directions, _ = lanczos(negative_hessian, start, min(num_directions, size))
     stretch = jnp.where(jnp.abs(values) > 1e-3, 1 / jnp.sqrt(jnp.maximum(jnp.abs(values), 1e-3)), 1.0)
-    data = LowRankScale(whitening.data.diagonal, directions, stretch.astype(z.dtype))
-    return eqx.tree_at(lambda w: w.data, whitening, data), values
+    rest = LowRankScale(whitening.rest.diagonal, directions, stretch.astype(z.dtype))
+    return eqx.tree_at(lambda w: w.rest, whitening, rest), values

@@ -1,0 +1,77 @@
+"""Posterior flux distributions for blended astronomical scenes.
+
+Every public name is listed here once, and is imported when it is first asked for.
+"""
+
+import importlib
+from typing import Any
+
+_MODULES = {
+    "scoresample.data.catalog": ("Catalog", "make_catalog"),
+    "scoresample.data.demo": ("load_demo",),
+    "scoresample.data.frame": ("Frame",),
+    "scoresample.data.observation": ("Observation", "make_observation"),
+    "scoresample.data.readers": ("read_catalog", "read_observation"),
+    "scoresample.data.writers": ("write_scene",),
+    "scoresample.density.base": ("Density",),
+    "scoresample.density.posterior": ("Posterior",),
+    "scoresample.diagnostics.arviz": ("to_arviz",),
+    "scoresample.diagnostics.hallucination": ("hallucination_score",),
+    "scoresample.diagnostics.verdict": ("diagnose",),
+    "scoresample.errors": (
+        "ConfigError",
+        "DataError",
+        "FileFormatError",
+        "PositionError",
+        "ScoreOnlyError",
+        "ScoresampleError",
+        "ScoresampleWarning",
+        "ShapeError",
+    ),
+    "scoresample.models.gaussian_prior": ("GaussianMorphologyPrior", "load_gaussian_prior"),
+    "scoresample.models.initialization": ("initialize_scene",),
+    "scoresample.models.load": ("load_prior",),
+    "scoresample.models.morphology": ("GaussianProfile", "PixelMorphology", "PointSource", "SersicProfile"),
+    "scoresample.models.priors": ("AbstractLogPrior", "AbstractPrior"),
+    "scoresample.models.psf": ("GaussianPSF",),
+    "scoresample.models.scene": ("Scene",),
+    "scoresample.models.source": ("Source", "make_source"),
+    "scoresample.products.archive": ("load_draws", "save_draws"),
+    "scoresample.products.catalog": ("flux_catalog", "flux_draws"),
+    "scoresample.products.pipeline": ("run_scene",),
+    "scoresample.products.plots": ("plot_scene",),
+    "scoresample.products.pipeline_scenes": ("run_scenes",),
+    "scoresample.products.pipeline_settings": ("RunSettings",),
+    "scoresample.products.tables": ("read_flux_catalog", "write_catalog"),
+    "scoresample.samplers.base": ("Draws",),
+    "scoresample.samplers.hmc": ("HMC", "MALA", "NUTS"),
+    "scoresample.samplers.laplace": ("Laplace",),
+    "scoresample.samplers.optimize": ("find_map",),
+    "scoresample.samplers.run": ("sample",),
+}
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value = _version()
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(_HOMES[name]), name)
+    else:
+        raise AttributeError(f"module 'scoresample' has no attribute {name!r}; dir(scoresample) lists what it has.")
+    globals()[name] = value  # asked for once only
+    return value
+
+
+def _version() -> str:
+    metadata = importlib.import_module("importlib.metadata")  # 20 ms, for those who ask
+    try:
+        return metadata.version("scoresample")
+    except metadata.PackageNotFoundError:  # a checkout on the path, not installed
+        return "not installed"
+
+
+def __dir__() -> list[str]:
+    return __all__

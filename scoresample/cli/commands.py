@@ -1,0 +1,166 @@
+"""The commands; each imports what it runs only when it runs."""
+
+from pathlib import Path
+
+import click
+
+from scoresample import __version__
+from scoresample.cli.options import (
+    as_settings,
+    model_options,
+    out_option,
+    resume_option,
+    running_options,
+    sampling_options,
+    scene_argument,
+)
+from scoresample.cli.program import BAD_INPUT, DONE, NOT_ALL_WELL, Program, complain
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(cls=Program, context_settings=CONTEXT, no_args_is_help=False)
+@click.version_option(__version__)
+def main() -> None:
+    """Posterior flux distributions for blended astronomical scenes.
+
+    Exit status: 0 done; 1 ran, but not converged, interrupted, or some scenes failed; 2 bad input or usage.
+    """
+
+
+@main.command()
+@click.argument("scenes", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="SCENE...")
+@out_option(required=True)
+@sampling_options
+@model_options
+@resume_option
+@running_options
+def run(scenes: tuple[Path, ...], out: Path, resume: bool, quiet: bool, **options) -> int:
+    """Go from scene files to flux catalogs: MAP, draws, verdict, catalog, report and picture.
+
+    Several scenes have a folder each in OUT, and one catalog of them all.
+    """
+    settings = as_settings(options)
+    from scoresample.cli import show
+    from scoresample.products.pipeline import run_scene
+    from scoresample.products.pipeline_scenes import run_scenes
+
+    if len(scenes) == 1:
+        result = run_scene(scenes[0], out, settings, resume=resume, progress=not quiet)
+        click.echo(show.result(result, out))
+        return _status([result])
+
+    def begun(name: str) -> None:
+        if not quiet:
+            click.echo(name, err=True)
+
+    def ended(result) -> None:
+        if result.status.startswith("failed: "):
+            complain(result.status.removeprefix("failed: "))
+        click.echo(show.one_line(result))
+
+    results = run_scenes(
+        scenes, out, settings, resume=resume, progress=not quiet, begun=begun, ended=ended
+    )
+    status = _status(results)
+    if status != BAD_INPUT:
+        click.echo(f"catalog of all {len(results)} scenes: {out / 'fluxes.fits'}")
+    return status
+
+
+@main.command()
+@out_option(default=Path("scoresample-demo"), show_default=True)
+@sampling_options
+@model_options
+@running_options
+def demo(out: Path, quiet: bool, **options) -> int:
+    """Run the shipped scene, a simulation, and show the truth beside the posterior."""
+    settings = as_settings(options)
+    from scoresample.cli import show
+    from scoresample.data.demo import demo_file
+    from scoresample.products.pipeline import run_scene
+
+    with demo_file() as path:
+        result = run_scene(path, out, settings, progress=not quiet)
+    if result.report:
+        click.echo(show.truth(result.report))
+    click.echo(show.result(result, out, fluxes=False))
+    return _status([result])
+
+
+@main.command("map")
+@scene_argument
+@out_option(required=True)
+@model_options
+@running_options
+def find_map(scene: Path, out: Path, quiet: bool, **options) -> int:
+    """Find the MAP and keep it in OUT/map.npz: the first step of run."""
+    settings = as_settings(options)
+    from scoresample.cli import show
+    from scoresample.products.pipeline_steps import map_scene
+
+    best, chi2 = map_scene(scene, out, settings, progress=not quiet)
+    click.echo(f"MAP: {best.status} after {len(best.history.log_prob)} steps; {show.chi2(chi2)}")
+    click.echo(f"{out / 'map.npz'}")
+    return DONE if best.status == "converged" else NOT_ALL_WELL
+
+
+@main.command()
+@scene_argument
+@out_option(required=True)
+@sampling_options
+@resume_option
+@running_options
+def sample(scene: Path, out: Path, resume: bool, quiet: bool, **options) -> int:
+    """Draw from the posterior, starting at OUT/map.npz, and keep the draws in OUT/draws.nc."""
+    settings = as_settings(options)
+    from scoresample.products.pipeline_steps import sample_scene
+
+    draws = sample_scene(scene, out, settings, resume=resume, progress=not quiet)
+    kept = draws.settings["num_kept"]
+    click.echo(f"{draws.status}: {kept} draws of {draws.settings['num_chains']} chains in {out / 'draws.nc'}")
+    return DONE if draws.status == "done" else NOT_ALL_WELL
+
+
+@main.command()
+@scene_argument
+@out_option(required=True)
+def diagnose(scene: Path, out: Path) -> int:
+    """Judge OUT/draws.nc: table and verdict; writes OUT/report.json."""
+    from scoresample.products.pipeline_steps import diagnose_scene
+
+    diagnosis = diagnose_scene(scene, out)
+    click.echo(repr(diagnosis))
+    click.echo(f"{out / 'report.json'}")
+    return DONE if diagnosis.converged else NOT_ALL_WELL
+
+
+@main.command()
+@scene_argument
+@out_option(required=True)
+def catalog(scene: Path, out: Path) -> int:
+    """Write the flux catalog of OUT/draws.nc: fluxes.fits, fluxes.ecsv and flux_draws.fits."""
+    from scoresample.products.pipeline_steps import catalog_scene
+
+    table, diagnosis = catalog_scene(scene, out)
+    click.echo(diagnosis.verdict)
+    click.echo(f"{out / 'fluxes.fits'}: {len(table)} objects in {''.join(table.meta['bands'])}")
+    return DONE if diagnosis.converged else NOT_ALL_WELL
+
+
+@main.command()
+@scene_argument
+@out_option(required=True)
+def plot(scene: Path, out: Path) -> int:
+    """Write OUT/scene.png, of OUT/draws.nc or, while there are no draws, of OUT/map.npz."""
+    from scoresample.products.pipeline_steps import plot_files
+
+    click.echo(f"{out / 'scene.png'}, of {plot_files(scene, out)}")
+    return DONE
+
+
+def _status(results: list) -> int:
+    """Return the exit status after some scenes."""
+    if all(result.status.startswith("failed: ") for result in results):
+        return BAD_INPUT
+    return DONE if all(result.status == "done" and result.converged for result in results) else NOT_ALL_WELL

@@ -1,0 +1,85 @@
+"""Options that several commands share, with the defaults of `RunSettings`."""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+from scoresample.products.pipeline_settings import IMAGES, SAMPLERS, RunSettings
+
+_DEFAULTS = RunSettings()
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+def scene_argument(function: Callable) -> Callable:
+    """Add the argument SCENE."""
+    return click.argument("scene", type=click.Path(path_type=Path))(function)
+
+
+def out_option(**more) -> Callable:
+    """Return an adder of ``-o OUT``."""
+    return click.option("-o", "--out", type=_FOLDER, help="Folder of the results.", **more)
+
+
+def model_options(function: Callable) -> Callable:
+    """Add what decides the model and its MAP."""
+    for option in (
+        click.option("--prior", default=_DEFAULTS.prior, show_default=True, help="Prior of galaxy images, by name."),
+        click.option("--bad-plane", "bad_planes", multiple=True, metavar="NAME",
+                     help="Mask plane, by name or bit number, that takes pixels out; may be given several times.  "
+                     "[default: BAD, SAT, EDGE, NO_DATA]"),
+        click.option("--background/--no-background", default=_DEFAULTS.background, show_default=True,
+                     help="A free constant background in every band."),
+        click.option("--max-steps", type=int, default=_DEFAULTS.max_steps, show_default=True,
+                     help="Largest number of steps to the MAP."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def sampling_options(function: Callable) -> Callable:
+    """Add what decides the draws."""
+    sizes = {"draws": "Draws of each chain.", "warmup": "Warm-up steps of each chain.", "chains": "Chains."}
+    for option in (
+        click.option("--images", type=click.Choice(IMAGES), default=_DEFAULTS.images, show_default=True,
+                     help="Which draws of the images draws.nc keeps; thin is every tenth."),
+        click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True, help="Of everything random."),
+        *(click.option(f"--{name}", type=int, default=getattr(_DEFAULTS, name), show_default=True, help=text)
+          for name, text in sizes.items()),
+        click.option("--sampler", type=click.Choice(SAMPLERS), default=_DEFAULTS.sampler, show_default=True,
+                     help="How to draw."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def running_options(function: Callable) -> Callable:
+    """Add what changes no number."""
+    for option in (
+        click.option("--compile-cache", type=_FOLDER, metavar="DIR", callback=_use_compile_cache, expose_value=False,
+                     help="Keep compiled code in this folder, for faster starts of later runs."),
+        click.option("-q", "--quiet", is_flag=True, help="No progress on stderr."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+resume_option = click.option(
+    "--resume", is_flag=True, help="Go on with an interrupted run of the same file and settings; skip finished ones."
+)
+
+
+def as_settings(options: dict) -> RunSettings:
+    """Return the settings among the options of a command."""
+    names = {field.name for field in fields(RunSettings)}
+    return RunSettings(**{name: value for name, value in options.items() if name in names})
+
+
+def _use_compile_cache(_context, _parameter, folder: Path | None) -> None:
+    if folder is not None:
+        import jax
+
+        folder.mkdir(parents=True, exist_ok=True)
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -1,0 +1,197 @@
+"""The verdict on a run: whether its draws can be used, and why not."""
+
+import html
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from scoresample.diagnostics.convergence import chain_shape, convergence_table, energy_bfmi, num_divergences
+from scoresample.samplers.base import Draws
+
+SHOWN_ROWS = 60
+UNREPORTED = ("image", "log_prob")
+
+
+class Diagnosis(NamedTuple):
+    """What `diagnose` found; printing it shows the table and the verdict.
+
+    Attributes
+    ----------
+    table
+        See `convergence_table`, with a column ``ok``.
+    bfmi
+        Energy fraction of each chain, see `energy_bfmi`; empty for samplers without an energy.
+    num_divergences
+        Draws whose trajectory diverged.
+    run_reasons
+        What is wrong with the run as a whole, one sentence each.
+    reasons
+        All that is wrong, ``run_reasons`` first; empty when converged.
+    thresholds
+        Those it was judged by.
+    """
+
+    table: pd.DataFrame
+    bfmi: Float[np.ndarray, " chain"]
+    num_divergences: int
+    run_reasons: tuple[str, ...]
+    reasons: tuple[str, ...]
+    thresholds: dict[str, float]
+
+    @property
+    def converged(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.reasons
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in words, one line for each reason."""
+        if self.converged:
+            return "Verdict: converged"
+        return "\n".join(["Verdict: NOT converged", *(f"  - {reason}" for reason in self.reasons)])
+
+    def to_dict(self) -> dict:
+        """Return everything as plain lists, numbers and strings for json; NaN becomes None."""
+        rows = [
+            {"quantity": name} | {column: _plain(value) for column, value in row.items()}
+            for name, row in self.table.iterrows()
+        ]
+        return {
+            "converged": self.converged,
+            "reasons": list(self.reasons),
+            "thresholds": dict(self.thresholds),
+            "num_divergences": self.num_divergences,
+            "bfmi": [_plain(value) for value in self.bfmi],
+            "table": rows,
+        }
+
+    def __repr__(self) -> str:
+        table, note = self._shown()
+        text = table.to_string(float_format=lambda value: f"{value:.4g}", na_rep="-")
+        return "\n".join([text, *note, self._energy(), self.verdict])
+
+    def _repr_html_(self) -> str:
+        table, note = self._shown()
+        shown = table.to_html(float_format=lambda value: f"{value:.4g}", na_rep="-", border=0)
+        lines = html.escape("\n".join([*note, self._energy(), self.verdict]))
+        return f"{shown}<pre>{lines}</pre>"
+
+    def _shown(self) -> tuple[pd.DataFrame, list[str]]:
+        """Return the rows to show, the worst ones of a long table."""
+        table = self.table.drop(columns=["kind"])
+        if len(table) <= SHOWN_ROWS:
+            return table, []
+        worst = table.sort_values("r_hat", ascending=False, na_position="first").index[:SHOWN_ROWS]
+        kept = table.loc[[name for name in table.index if name in set(worst)]]
+        return kept, [f"({SHOWN_ROWS} of {len(table)} rows, those of the largest R-hat)"]
+
+    def _energy(self) -> str:
+        bfmi = ", ".join(f"{value:.2f}" for value in self.bfmi) or "none"
+        return f"E-BFMI by chain: {bfmi}; divergences: {self.num_divergences}"
+
+
+def diagnose(
+    draws: Draws,
+    *,
+    max_rhat: float = 1.01,
+    min_ess: float = 400.0,
+    min_bfmi: float = 0.3,
+    max_divergences: int = 0,
+    max_rhat_unreported: float = 1.05,
+) -> Diagnosis:
+    """Judge whether draws can be used.
+
+    Parameters
+    ----------
+    draws
+        From `sample`.
+    max_rhat, min_ess
+        For every flux, background and free number: largest rank-normalized split R-hat, and smallest bulk
+        and tail effective sample size (the values of Vehtari et al. 2021).
+    min_bfmi
+        Smallest energy fraction of a chain (Betancourt 2016).
+    max_divergences
+        Largest number of divergent draws.
+    max_rhat_unreported
+        For the worst pixel of an image and for log_prob, which no catalog reports. With 400 effective draws
+        the largest R-hat of some thousand well-mixed pixels is about 1.05.
+
+    Returns
+    -------
+    Table and verdict. Whatever cannot be computed is a reason, never an error.
+    """
+    table = convergence_table(draws)
+    unreported = table["kind"].isin(UNREPORTED)
+    high = table["r_hat"] > np.where(unreported, max_rhat_unreported, max_rhat)
+    few = ~unreported & (table[["ess_bulk", "ess_tail"]].min(axis=1) < min_ess)
+    table["ok"] = ~high & ~few & (table["problem"] == "")
+    bfmi, divergences = energy_bfmi(draws), num_divergences(draws)
+    run_reasons = _run_reasons(draws, bfmi, divergences, min_bfmi, max_divergences)
+    return Diagnosis(
+        table=table,
+        bfmi=bfmi,
+        num_divergences=divergences,
+        run_reasons=run_reasons,
+        reasons=(*run_reasons, *_row_reasons(table, high, few, max_rhat, min_ess)),
+        thresholds={
+            "max_rhat": max_rhat,
+            "min_ess": min_ess,
+            "min_bfmi": min_bfmi,
+            "max_divergences": max_divergences,
+            "max_rhat_unreported": max_rhat_unreported,
+        },
+    )
+
+
+def _run_reasons(draws, bfmi, divergences, min_bfmi, max_divergences) -> tuple[str, ...]:
+    """Return what is wrong with a run as a whole."""
+    reasons = []
+    if draws.status != "done":
+        reasons.append(f"the run ended with status {draws.status!r}")
+    if chain_shape(draws)[0] == 1:
+        reasons.append("one chain: R-hat compares chains; run at least 2, better 4")
+    if divergences > max_divergences:
+        reasons.append(
+            f"{divergences} divergent draws (at most {max_divergences}): the draws miss a narrow region"
+        )
+    if np.isnan(bfmi).any():
+        reasons.append("E-BFMI cannot be computed: energies are constant, not finite or too few")
+    elif (bfmi < min_bfmi).any():
+        reasons.append(
+            f"E-BFMI is {bfmi.min():.2f} (at least {min_bfmi:g}): the tails are reached too slowly"
+        )
+    return tuple(reasons)
+
+
+def _row_reasons(
+    table: pd.DataFrame, high: pd.Series, few: pd.Series, max_rhat: float, min_ess: float
+) -> list[str]:
+    """Return what is wrong with single quantities, the worst of each kind by name."""
+    reasons = []
+    for problem in [p for p in table["problem"].unique() if p]:
+        reasons.append(f"{problem}: {_named(table.index[table['problem'] == problem])}")
+    if high.any():
+        worst = table["r_hat"][high].sort_values(ascending=False)
+        reasons.append(
+            f"R-hat is {worst.iloc[0]:.3f} for {_named(worst.index)} (at most {max_rhat:g}): draw longer"
+        )
+    if few.any():
+        least = table.loc[few, ["ess_bulk", "ess_tail"]].min(axis=1).sort_values()
+        reasons.append(
+            f"the effective sample size is {least.iloc[0]:.0f} for {_named(least.index)} "
+            f"(at least {min_ess:g}): draw longer"
+        )
+    return reasons
+
+
+def _named(names: pd.Index) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+
+def _plain(value):
+    """Return a json value; None for NaN."""
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

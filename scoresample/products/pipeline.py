@@ -1,0 +1,249 @@
+"""The road from a scene file to its products: read, initialize, MAP, draws, verdict, catalog, picture."""
+
+import time
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from astropy.table import QTable
+
+from scoresample.data.catalog import Catalog
+from scoresample.data.readers import read_catalog, read_observation
+from scoresample.density.posterior import Posterior
+from scoresample.diagnostics.hallucination import hallucination_score
+from scoresample.diagnostics.verdict import Diagnosis, diagnose
+from scoresample.models.initialization import initialize_scene
+from scoresample.models.load import load_prior, prior_hash
+from scoresample.products.archive import save_draws, save_report
+from scoresample.products.catalog import flux_catalog, flux_draws
+from scoresample.products.pipeline_files import (
+    CATALOGS,
+    CHECKPOINT,
+    DRAWS,
+    FLUX_DRAWS,
+    MAP,
+    PICTURE,
+    REPORT,
+    finished_report,
+    load_map,
+    save_map,
+    sha256_of,
+)
+from scoresample.products.pipeline_report import make_report, noting_warnings
+from scoresample.products.pipeline_settings import RunSettings
+from scoresample.products.plots import plot_scene
+from scoresample.products.tables import read_flux_catalog, write_catalog
+from scoresample.samplers.base import Draws
+from scoresample.samplers.hmc import HMC, MALA, NUTS
+from scoresample.samplers.laplace import Laplace
+from scoresample.samplers.optimize import MAPResult, find_map
+from scoresample.samplers.run import sample
+
+KERNELS = {"nuts": NUTS, "hmc": HMC, "mala": MALA, "laplace": Laplace}
+
+
+class Problem(NamedTuple):
+    """A scene file made ready.
+
+    Attributes
+    ----------
+    provenance
+        ``file``, its name; ``sha256`` of its content; ``prior``, with name, noise level and hash.
+    catalog
+        The detections, with the truth when it is known.
+    posterior
+        To be sampled.
+    """
+
+    provenance: dict[str, Any]
+    catalog: Catalog
+    posterior: Posterior
+
+    @property
+    def name(self) -> str:
+        """The scene id."""
+        return self.posterior.observation.name
+
+
+class SceneResult(NamedTuple):
+    """How a scene went.
+
+    Attributes
+    ----------
+    name
+        The scene id.
+    status
+        ``done``, ``interrupted``, or ``failed: ...`` with the reason.
+    converged
+        The verdict.
+    table
+        The flux catalog, None when there is none.
+    report
+        What ``report.json`` holds; empty when nothing was written.
+    """
+
+    name: str
+    status: str
+    converged: bool
+    table: QTable | None
+    report: dict[str, Any]
+
+
+def run_scene(
+    path: str | Path,
+    out: str | Path,
+    settings: RunSettings | None = None,
+    *,
+    resume: bool = False,
+    progress: bool = False,
+) -> SceneResult:
+    """Go the whole road for one scene file, and write everything into a folder.
+
+    Parameters
+    ----------
+    path
+        Scene file.
+    out
+        Folder for ``map.npz``, ``draws.nc``, ``fluxes.fits``, ``fluxes.ecsv``, ``flux_draws.fits``,
+        ``report.json`` and ``scene.png``. Each is complete under a temporary name before it replaces an
+        earlier one, and none is touched before the input was accepted.
+    settings
+        `RunSettings()` by default.
+    resume
+        Whether to go on from ``map.npz`` and ``checkpoint.npz`` of an interrupted run, and leave a finished
+        run of the same file and settings as it is.
+    progress
+        Whether to show bars.
+
+    Returns
+    -------
+    How it went. After Ctrl-C during sampling everything is written from the draws so far; during the climb to the
+    MAP only that is kept.
+
+    Raises
+    ------
+    ScoresampleError
+        Input that cannot be used; with ``resume``, an interrupted run of another file or other settings.
+    """
+    settings = RunSettings() if settings is None else settings
+    folder, seconds = Path(out), {}
+    with noting_warnings() as warned:
+        with _timing(seconds, "read"):
+            problem = prepare(path, settings)
+        if resume and (report := finished_report(folder / REPORT, problem.provenance, settings)) is not None:
+            table = read_flux_catalog(folder / CATALOGS[0])
+            return SceneResult(problem.name, "done", report["verdict"]["converged"], table, report)
+        folder.mkdir(parents=True, exist_ok=True)
+        with _timing(seconds, "map"):
+            best = climb(problem, settings, folder, resume=resume, progress=progress)
+        if best.status == "interrupted":
+            return SceneResult(problem.name, "interrupted", False, None, {})
+        with _timing(seconds, "sample"):
+            draws = draw(problem, settings, best, folder, resume=resume, progress=progress)
+        with _timing(seconds, "diagnose"):
+            diagnosis = diagnose(draws)
+        with _timing(seconds, "hallucination"):
+            hall = score_hallucination(problem, settings, draws)
+        with _timing(seconds, "catalog"):
+            table = tabulate(draws, settings, folder, hall, diagnosis)
+        with _timing(seconds, "picture"):
+            picture(problem, best if hall is None else draws, folder)
+    report = make_report(problem, best, draws, diagnosis, hall, seconds, warned)
+    save_report(folder / REPORT, report)
+    return SceneResult(problem.name, draws.status, diagnosis.converged, table, report)
+
+
+def prepare(path: str | Path, settings: RunSettings) -> Problem:
+    """Read a scene file and lay out its posterior; raises `ScoresampleError` for input that cannot be used."""
+    observation = read_observation(path, bad_planes=settings.bad_planes or None)
+    catalog = read_catalog(path, frame=observation.frame)
+    scene = initialize_scene(observation, catalog, background=settings.background)
+    prior = load_prior(settings.prior)
+    provenance = {
+        "file": Path(path).name,
+        "sha256": sha256_of(path),
+        "prior": {"name": prior.name, "noise_level": prior.noise_level, "sha256": prior_hash(settings.prior)},
+    }
+    return Problem(provenance, catalog, Posterior(scene, observation, image=prior))
+
+
+def climb(problem: Problem, settings: RunSettings, folder: Path, *, resume: bool = False, progress: bool = False):
+    """Find the MAP and keep it in ``map.npz``, or take it from there when resuming; return a `MAPResult`."""
+    path = folder / MAP
+    if resume and path.exists():
+        best = load_map(path, problem.posterior, problem.provenance, settings)
+        if best.status != "interrupted":
+            return best
+    best = find_map(problem.posterior, max_steps=settings.max_steps, progress=progress)
+    save_map(path, best, problem.provenance, settings)
+    return best
+
+
+def draw(
+    problem: Problem,
+    settings: RunSettings,
+    best: MAPResult,
+    folder: Path,
+    *,
+    resume: bool = False,
+    progress: bool = False,
+) -> Draws:
+    """Draw from the posterior, with a checkpoint on the way, and keep the draws in ``draws.nc``."""
+    checkpoint = folder / CHECKPOINT
+    if not resume:
+        checkpoint.unlink(missing_ok=True)  # it would be resumed from
+    draws = sample(
+        _keys(problem, settings)[0],
+        problem.posterior,
+        KERNELS[settings.sampler](),
+        start=best.position,
+        num_chains=settings.chains,
+        num_warmup=settings.warmup,
+        num_draws=settings.draws,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
+    draws = draws._replace(settings=draws.settings | {"input": problem.provenance, "run": asdict(settings)})
+    save_draws(folder / DRAWS, draws, images=settings.images)
+    return draws
+
+
+def score_hallucination(problem: Problem, settings: RunSettings, draws: Draws):
+    """Return `hallucination_score`, or None without draws."""
+    if draws.settings["num_kept"] == 0:
+        return None
+    return hallucination_score(_keys(problem, settings)[1], problem.posterior, draws)
+
+
+def tabulate(draws: Draws, settings: RunSettings, folder: Path, hall: Any, diagnosis: Diagnosis) -> QTable:
+    """Write the flux catalog and the flux draws; return the catalog."""
+    table = flux_catalog(draws, hall, diagnosis=diagnosis)
+    for name in CATALOGS:
+        write_catalog(table, folder / name)
+    if draws.settings["num_kept"]:
+        write_catalog(flux_draws(draws, settings.num_flux_draws), folder / FLUX_DRAWS)
+    return table
+
+
+def picture(problem: Problem, drawn: Draws | MAPResult, folder: Path) -> None:
+    """Write ``scene.png``, with the true fluxes marked where they are known."""
+    plot_scene(problem.posterior, drawn, folder / PICTURE, true_flux=problem.catalog.true_flux)
+
+
+def _keys(problem: Problem, settings: RunSettings):
+    """Return the keys of sampling and of the hallucination score, different for every scene of a run."""
+    name = np.uint32(zlib.crc32(problem.name.encode()))
+    return jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), name))
+
+
+@contextmanager
+def _timing(seconds: dict[str, float], name: str) -> Iterator[None]:
+    """Note how long a step takes, in wall-clock seconds."""
+    begun = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - begun, 3)

@@ -1,0 +1,62 @@
+"""What a run over scenes can be told. Light to import: the command line shows these defaults in its help."""
+
+from dataclasses import dataclass
+
+from scoresample.errors import ConfigError
+
+SAMPLERS = ("nuts", "hmc", "mala", "laplace")
+IMAGES = ("thin", "all", "none")
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of a run; the same settings and file give the same draws.
+
+    Parameters
+    ----------
+    sampler
+        ``nuts``, ``hmc``, ``mala`` or ``laplace``.
+    chains, warmup, draws
+        Sizes, each chain's for the last two.
+    seed
+        Of everything random. Every scene mixes its own name into it.
+    max_steps
+        Of the climb to the MAP.
+    background
+        Whether every band has a free constant background.
+    bad_planes
+        Mask planes, by name or bit number, that take pixels out; empty for BAD, SAT, EDGE and NO_DATA.
+    prior
+        Of galaxy images, a name that `load_prior` knows.
+    images
+        Which draws of the images ``draws.nc`` keeps: ``thin`` (every tenth), ``all`` or ``none``.
+    num_flux_draws
+        Joint draws in ``flux_draws.fits``.
+
+    Raises
+    ------
+    ConfigError
+        If a value is out of range.
+    """
+
+    sampler: str = "nuts"
+    chains: int = 4
+    warmup: int = 300
+    draws: int = 500
+    seed: int = 7
+    max_steps: int = 1000
+    background: bool = True
+    bad_planes: tuple[str | int, ...] = ()
+    prior: str = "galaxies"
+    images: str = "thin"
+    num_flux_draws: int = 100
+
+    def __post_init__(self):
+        for name, allowed in (("sampler", SAMPLERS), ("images", IMAGES)):
+            if getattr(self, name) not in allowed:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}.")
+        for name, least in (
+            ("chains", 1), ("warmup", 0), ("draws", 1), ("seed", 0), ("max_steps", 1), ("num_flux_draws", 1),
+        ):  # fmt: skip
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}.")

@@ -1,0 +1,84 @@
+"""The steps of a run one at a time: each reads what the one before left in the folder."""
+
+import dataclasses
+from pathlib import Path
+
+from astropy.table import QTable
+
+from scoresample.diagnostics.verdict import Diagnosis, diagnose
+from scoresample.products.archive import save_report
+from scoresample.products.pipeline import climb, draw, picture, prepare, score_hallucination, tabulate
+from scoresample.products.pipeline_files import (
+    DRAWS,
+    MAP,
+    REPORT,
+    load_map,
+    model_settings,
+    read_stored,
+    restore_draws,
+)
+from scoresample.products.pipeline_report import make_report, noting_warnings, reduced_chi2
+from scoresample.products.pipeline_settings import RunSettings
+from scoresample.samplers.base import Draws
+from scoresample.samplers.optimize import MAPResult
+
+
+def map_scene(
+    path: str | Path, out: str | Path, settings: RunSettings, *, progress: bool = False
+) -> tuple[MAPResult, dict]:
+    """Find the MAP of a scene file, write ``map.npz``, and return it with its reduced chi-square."""
+    problem, folder = prepare(path, settings), Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    best = climb(problem, settings, folder, progress=progress)
+    return best, reduced_chi2(problem.posterior, best.position)
+
+
+def sample_scene(
+    path: str | Path, out: str | Path, settings: RunSettings, *, resume: bool = False, progress: bool = False
+) -> Draws:
+    """Draw from the posterior, from ``map.npz`` on and with its model, and write ``draws.nc``."""
+    folder = Path(out)
+    settings = dataclasses.replace(settings, **model_settings(folder / MAP))
+    problem = prepare(path, settings)
+    best = load_map(folder / MAP, problem.posterior, problem.provenance, settings)
+    return draw(problem, settings, best, folder, resume=resume, progress=progress)
+
+
+def diagnose_scene(path: str | Path, out: str | Path) -> Diagnosis:
+    """Judge ``draws.nc`` and write ``report.json``; images are judged where all draws of them were kept."""
+    folder = Path(out)
+    with noting_warnings() as warned:
+        stored = read_stored(folder / DRAWS)
+        problem = prepare(path, stored.run)
+        best = load_map(folder / MAP, problem.posterior, problem.provenance, stored.run)
+        draws = restore_draws(stored, problem.posterior, problem.provenance, images=False)
+        diagnosis = diagnose(draws)
+    save_report(folder / REPORT, make_report(problem, best, draws, diagnosis, None, {}, warned))
+    return diagnosis
+
+
+def catalog_scene(path: str | Path, out: str | Path) -> tuple[QTable, Diagnosis]:
+    """Write the flux catalog and flux draws of ``draws.nc``; return the catalog and the verdict behind its flags."""
+    folder = Path(out)
+    stored = read_stored(folder / DRAWS)
+    problem = prepare(path, stored.run)
+    diagnosis = diagnose(restore_draws(stored, problem.posterior, problem.provenance, images=False))
+    draws = restore_draws(stored, problem.posterior, problem.provenance, images=True)
+    hall = score_hallucination(problem, stored.run, draws)
+    return tabulate(draws, stored.run, folder, hall, diagnosis), diagnosis
+
+
+def plot_files(path: str | Path, out: str | Path) -> str:
+    """Write ``scene.png`` of ``draws.nc``, or of ``map.npz`` while there are no draws; return which."""
+    folder = Path(out)
+    if (folder / DRAWS).exists():
+        stored = read_stored(folder / DRAWS)
+        if stored.settings["num_kept"]:
+            problem = prepare(path, stored.run)
+            draws = restore_draws(stored, problem.posterior, problem.provenance, images=True)
+            picture(problem, draws, folder)
+            return DRAWS
+    settings = RunSettings(**model_settings(folder / MAP))
+    problem = prepare(path, settings)
+    picture(problem, load_map(folder / MAP, problem.posterior, problem.provenance, settings), folder)
+    return MAP

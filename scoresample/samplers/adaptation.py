@@ -1,0 +1,83 @@
+"""Warm-up: the step size, and where nothing better is known the scales, learned from the chains."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from blackjax.adaptation.mass_matrix import MassMatrixAdaptationState, mass_matrix_adaptation
+from blackjax.adaptation.step_size import DualAveragingAdaptationState, dual_averaging_adaptation
+from blackjax.adaptation.window_adaptation import build_schedule
+from jaxtyping import Array, Float
+
+from scoresample.samplers.base import Tuning
+
+
+class AdaptationState(NamedTuple):
+    """State of blackjax's dual averaging and of its mass matrix estimate."""
+
+    step_size: DualAveragingAdaptationState
+    mass: MassMatrixAdaptationState
+
+
+class WindowAdaptation(NamedTuple):
+    """Stan's warm-up in windows, one for all chains together.
+
+    All chains share the step size and the mass matrix: their mean acceptance drives dual averaging, and
+    every chain's position enters the variance of a slow window, which makes short warm-ups enough.
+
+    Attributes
+    ----------
+    target_acceptance
+        Of the step size.
+    adapt_mass
+        Whether slow windows estimate a diagonal mass matrix. Needless in whitened coordinates.
+    """
+
+    target_acceptance: float
+    adapt_mass: bool
+
+    def schedule(self, num_warmup: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return for each step whether it is in a slow window, and whether it ends one."""
+        if num_warmup == 0:
+            return np.zeros(0, bool), np.zeros(0, bool)
+        schedule = np.asarray([(int(a), bool(b)) for a, b in build_schedule(num_warmup)])
+        return schedule[:, 0].astype(bool) & self.adapt_mass, schedule[:, 1].astype(bool) & self.adapt_mass
+
+    def init(self, size: int, step_size: float, dtype) -> AdaptationState:
+        """Return the state before the first step."""
+        mass_init, _, _ = mass_matrix_adaptation(True)
+        step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
+        state = AdaptationState(step_init(jnp.asarray(step_size, dtype)), mass_init(size))
+        # The loops over steps need leaves that are arrays of one dtype from the first step on.
+        return jax.tree.map(lambda x: jnp.asarray(x, dtype if jnp.result_type(x).kind == "f" else None), state)
+
+    def update(
+        self,
+        state: AdaptationState,
+        positions: Float[Array, "chain n"],
+        acceptance: Float[Array, " chain"],
+        slow: Array,
+        ends_window: Array,
+    ) -> AdaptationState:
+        """Return the state after one step of all chains."""
+        _, mass_update, mass_final = mass_matrix_adaptation(True)
+        step_init, step_update, step_final = dual_averaging_adaptation(self.target_acceptance)
+        step_size = step_update(state.step_size, jnp.mean(jnp.nan_to_num(acceptance)))
+
+        def learn(mass):
+            return jax.lax.fori_loop(0, positions.shape[0], lambda i, m: mass_update(m, positions[i]), mass)
+
+        mass = jax.lax.cond(slow, learn, lambda m: m, state.mass)
+        mass = jax.lax.cond(ends_window, mass_final, lambda m: m, mass)
+        restarted = step_init(step_final(step_size))
+        step_size = jax.tree.map(lambda a, b: jnp.where(ends_window, a, b).astype(b.dtype), restarted, step_size)
+        return AdaptationState(step_size, mass)
+
+    def current(self, state: AdaptationState) -> Tuning:
+        """Return what the next warm-up step uses."""
+        return Tuning(jnp.exp(state.step_size.log_step_size), state.mass.inverse_mass_matrix)
+
+    def final(self, state: AdaptationState) -> Tuning:
+        """Return what the draws use: the averaged step size."""
+        return Tuning(jnp.exp(state.step_size.log_step_size_avg), state.mass.inverse_mass_matrix)

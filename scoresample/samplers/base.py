@@ -1,0 +1,98 @@
+"""What all samplers share: their settings, their state, their result."""
+
+import abc
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from scoresample.density.base import AbstractDensity, Position
+from scoresample.errors import ConfigError, ScoreOnlyError
+
+
+class Draws(NamedTuple):
+    """Posterior draws and how they came about.
+
+    Attributes
+    ----------
+    position
+        Unconstrained parameters; leaves (chain, draw, ...).
+    derived
+        What the density derives from a position; for posteriors ``flux`` (chain, draw, object, band) and
+        ``background`` (chain, draw, band), each an exact draw given the position.
+    stats
+        Per draw, (chain, draw): ``log_prob``, ``acceptance_rate``, ``diverging``, ``energy``, ``num_steps``.
+    status
+        ``done``, ``interrupted``, or why the run ended early.
+    settings
+        Plain values: sampler, sizes, seed, adapted step size, seconds, versions.
+    density
+        What was sampled.
+    """
+
+    position: Position
+    derived: dict[str, Array]
+    stats: dict[str, Array]
+    status: str
+    settings: dict[str, Any]
+    density: AbstractDensity
+
+
+class Tuning(NamedTuple):
+    """What warm-up finds: the step size and the diagonal of the inverse mass matrix."""
+
+    step_size: Float[Array, ""]
+    inverse_mass: Float[Array, " n"]
+
+
+class AbstractSampler(eqx.Module):
+    """Settings of a sampler."""
+
+    @property
+    def name(self) -> str:
+        """Name of the sampler, as shown and stored."""
+        return type(self).__name__
+
+
+class AbstractKernel(AbstractSampler):
+    """A Markov chain that compares log_prob between points, in flat coordinates.
+
+    ``step`` is pure: it is vectorized over chains and compiled by `samplers.run`.
+    """
+
+    energy: eqx.AbstractVar[str]
+    target_acceptance: eqx.AbstractVar[float]
+    uses_mass: eqx.AbstractClassVar[bool]
+
+    @abc.abstractmethod
+    def init(self, log_prob, z: Float[Array, " n"]):
+        """Return the state of a chain at a point."""
+
+    @abc.abstractmethod
+    def step(self, key: PRNGKeyArray, state, log_prob, tuning: Tuning) -> tuple[Any, dict[str, Array]]:
+        """Return the next state and its statistics."""
+
+    def first_step_size(self, size: int) -> float:
+        """Return where warm-up starts; coordinates are of order one."""
+        return size**-0.25
+
+    def check(self, density: AbstractDensity) -> None:
+        """Raise `ScoreOnlyError`, before anything is compiled, if the density lacks the values needed."""
+        if self.energy not in ("auto", "log_prob"):
+            raise ConfigError(f"{self.name}: energy is {self.energy!r}; it must be 'auto' or 'log_prob'.")
+        if not density.has_log_prob:
+            raise ScoreOnlyError(
+                f"{self.name} compares log_prob between points, but term {density.score_only_terms[0]!r} gives "
+                "only a score. Use a prior with a density, such as the default one."
+            )
+
+
+def settings_of(sampler: AbstractSampler) -> dict[str, Any]:
+    """Return name and fields of a sampler as plain values."""
+    return {"name": sampler.name} | {f: getattr(sampler, f) for f in sampler.__dataclass_fields__}
+
+
+def num_leaves_elements(position: Position) -> int:
+    """Return the number of free coordinates of a position."""
+    return sum(leaf.size for leaf in jax.tree.leaves(position))

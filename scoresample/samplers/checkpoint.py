@@ -1,0 +1,65 @@
+"""Keeping an unfinished run on disk, so that a later one goes on where it ended."""
+
+import hashlib
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+
+from scoresample.errors import ConfigError, FileFormatError
+
+
+def fingerprint(*trees: Any) -> str:
+    """Return a hash of all arrays and settings that decide what a run computes."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(trees):
+        if eqx.is_array(leaf):
+            leaf = jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        else:
+            digest.update(repr(leaf).encode())
+    return digest.hexdigest()
+
+
+def save_checkpoint(path: Path, tree: Any, note: dict[str, Any]) -> None:
+    """Write a tree of arrays and a note, under a temporary name first."""
+    leaves = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
+    temporary = path.with_name(path.name + ".part")
+    with open(temporary, "wb") as file:
+        np.savez(file, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **leaves)
+    os.replace(temporary, path)
+
+
+def read_note(path: Path, wanted: str) -> dict[str, Any]:
+    """Return the note of a checkpoint of the run with the given fingerprint.
+
+    Raises
+    ------
+    ConfigError
+        If it belongs to another run.
+    FileFormatError
+        If it cannot be read.
+    """
+    try:
+        with np.load(path) as archive:
+            note = json.loads(archive["note"].tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise FileFormatError(f"checkpoint {path.name} cannot be read ({error}); delete it to start anew.") from None
+    if note["fingerprint"] != wanted:
+        raise ConfigError(
+            f"checkpoint {path.name} belongs to a run with other data, settings or seed; "
+            "delete it, or repeat the settings it was made with."
+        )
+    return note
+
+
+def load_tree(path: Path, like: Any) -> Any:
+    """Return the tree of a checkpoint, in the structure of ``like``."""
+    structure = jax.tree.structure(like)
+    with np.load(path) as archive:
+        return jax.tree.unflatten(structure, [archive[f"leaf_{i}"] for i in range(structure.num_leaves)])

@@ -1,0 +1,122 @@
+"""Hamiltonian Monte Carlo, NUTS and MALA: settings around blackjax kernels."""
+
+from typing import Any
+
+import blackjax.mcmc.hmc
+import blackjax.mcmc.integrators
+import blackjax.mcmc.mala
+import blackjax.mcmc.nuts
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from scoresample.samplers.base import AbstractKernel, Tuning
+
+
+class NUTS(AbstractKernel):
+    """The no-U-turn sampler (Hoffman & Gelman 2014), with multinomial sampling along the trajectory.
+
+    Parameters
+    ----------
+    target_acceptance
+        Mean acceptance that warm-up adapts the step size to.
+    max_doublings
+        Trajectories have at most ``2**max_doublings`` steps.
+    energy
+        ``log_prob``: energies from the density's values. ``auto`` is the same.
+    """
+
+    uses_mass = True
+    target_acceptance: float = eqx.field(static=True, default=0.8)
+    max_doublings: int = eqx.field(static=True, default=10)
+    energy: str = eqx.field(static=True, default="auto")
+
+    def init(self, log_prob, z: Float[Array, " n"]):
+        return blackjax.mcmc.hmc.init(z, log_prob)
+
+    def step(self, key: PRNGKeyArray, state, log_prob, tuning: Tuning) -> tuple[Any, dict[str, Array]]:
+        kernel = blackjax.mcmc.nuts.build_kernel()
+        state, info = kernel(
+            key, state, log_prob, tuning.step_size, tuning.inverse_mass, max_num_doublings=self.max_doublings
+        )
+        return state, {
+            "log_prob": state.logdensity,
+            "acceptance_rate": info.acceptance_rate,
+            "diverging": info.is_divergent,
+            "energy": info.energy,
+            "num_steps": info.num_integration_steps,
+        }
+
+
+class HMC(AbstractKernel):
+    """Hamiltonian Monte Carlo with trajectories of random length.
+
+    The length is uniform between zero and twice ``trajectory_length``: a fixed one would return to its start
+    in some direction (Neal 2011, sec. 5.3.2). Random lengths make each step cheaper than a NUTS tree.
+
+    Parameters
+    ----------
+    trajectory_length
+        Mean length, in units of the posterior's standard deviation in well-conditioned coordinates.
+    max_steps
+        Trajectories have at most this many steps.
+    target_acceptance
+        Mean acceptance that warm-up adapts the step size to.
+    energy
+        ``log_prob``: energies from the density's values. ``auto`` is the same.
+    """
+
+    uses_mass = True
+    trajectory_length: float = eqx.field(static=True, default=1.5)
+    max_steps: int = eqx.field(static=True, default=256)
+    target_acceptance: float = eqx.field(static=True, default=0.8)
+    energy: str = eqx.field(static=True, default="auto")
+
+    def init(self, log_prob, z: Float[Array, " n"]):
+        return blackjax.mcmc.hmc.init(z, log_prob)
+
+    def step(self, key: PRNGKeyArray, state, log_prob, tuning: Tuning) -> tuple[Any, dict[str, Array]]:
+        key_length, key_move = jax.random.split(key)
+        length = 2 * self.trajectory_length * jax.random.uniform(key_length, dtype=tuning.step_size.dtype)
+        num_steps = jnp.clip(jnp.ceil(length / tuning.step_size), 1, self.max_steps).astype(int)
+        kernel = blackjax.mcmc.hmc.build_kernel()
+        state, info = kernel(key_move, state, log_prob, tuning.step_size, tuning.inverse_mass, num_steps)
+        return state, {
+            "log_prob": state.logdensity,
+            "acceptance_rate": info.acceptance_rate,
+            "diverging": info.is_divergent,
+            "energy": info.energy,
+            "num_steps": num_steps,
+        }
+
+
+class MALA(AbstractKernel):
+    """The Metropolis-adjusted Langevin algorithm: one step along the score, then accept or reject.
+
+    Parameters
+    ----------
+    target_acceptance
+        0.57 is best in high dimension (Roberts & Rosenthal 1998).
+    energy
+        ``log_prob``: values from the density. ``auto`` is the same.
+    """
+
+    uses_mass = False
+    target_acceptance: float = eqx.field(static=True, default=0.57)
+    energy: str = eqx.field(static=True, default="auto")
+
+    def init(self, log_prob, z: Float[Array, " n"]):
+        return blackjax.mcmc.mala.init(z, log_prob)
+
+    def step(self, key: PRNGKeyArray, state, log_prob, tuning: Tuning) -> tuple[Any, dict[str, Array]]:
+        kernel = blackjax.mcmc.mala.build_kernel()
+        state, info = kernel(key, state, log_prob, tuning.step_size)
+        return state, {
+            "log_prob": state.logdensity,
+            "acceptance_rate": info.acceptance_rate,
+            "num_steps": jnp.ones((), int),
+        }
+
+    def first_step_size(self, size: int) -> float:
+        return size ** (-1 / 3)

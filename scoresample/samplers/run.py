@@ -1,0 +1,275 @@
+"""Running chains: warm-up, draws, progress, interruption and checkpoints."""
+
+import importlib.metadata
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+from tqdm.auto import tqdm
+
+from scoresample.density.base import AbstractDensity, Position
+from scoresample.errors import ConfigError
+from scoresample.samplers import chunks
+from scoresample.samplers.adaptation import WindowAdaptation
+from scoresample.samplers.base import AbstractKernel, AbstractSampler, Draws, settings_of
+from scoresample.samplers.checkpoint import fingerprint, load_tree, read_note, save_checkpoint
+from scoresample.samplers.hmc import NUTS
+from scoresample.samplers.laplace import Laplace
+from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening
+
+_SECONDS_BETWEEN_CHECKPOINTS = 20.0
+
+
+def sample(
+    key: PRNGKeyArray,
+    density: AbstractDensity,
+    sampler: AbstractSampler | None = None,
+    *,
+    start: Position | Sequence[Position] | None = None,
+    num_chains: int = 4,
+    num_warmup: int = 300,
+    num_draws: int = 500,
+    progress: bool = True,
+    checkpoint: str | Path | None = None,
+) -> Draws:
+    """Draw from a density.
+
+    Where the density knows the scale of its prior, chains run in coordinates whitened by it and by the
+    leading curvature at the start, and begin at independent draws of that approximation around the start;
+    warm-up then finds only the step size. Otherwise they begin at the start, and warm-up also learns a
+    diagonal mass matrix.
+
+    Parameters
+    ----------
+    key
+        Decides everything random; the same key gives the same draws.
+    density
+        A posterior or any other density.
+    sampler
+        `NUTS` by default.
+    start
+        A position, best that of `find_map`; or a sequence of one position for each chain, used as they are.
+        A posterior without a start begins at its scene's own values.
+    num_chains, num_warmup, num_draws
+        Sizes. Warm-up steps are thrown away.
+    progress
+        Whether to show bars.
+    checkpoint
+        A file that the run is kept in until it is done, and resumed from if it exists.
+
+    Returns
+    -------
+    The draws. Ctrl-C ends the run and keeps what is done, with status ``interrupted``.
+
+    Raises
+    ------
+    ScoreOnlyError
+        Before compiling, if the sampler needs values and a term has only a score.
+    PositionError
+        If a start does not fit the density.
+    ConfigError
+        If sizes are out of range or a checkpoint belongs to another run.
+    """
+    sampler = NUTS() if sampler is None else sampler
+    _check_sizes(num_chains, num_warmup, num_draws)
+    if isinstance(sampler, AbstractKernel):
+        sampler.check(density)
+    starts = _starts(density, start, num_chains)
+    begun = time.perf_counter()
+    compiled = density.for_compilation()
+    key_curvature, key_start, key_run = jax.random.split(key, 3)
+    whitening = local_whitening(density, starts[0])
+    sizes = {"num_chains": num_chains, "num_warmup": num_warmup, "num_draws": num_draws}
+    run = _Run(compiled, sizes, checkpoint, progress)
+    run.mark = fingerprint(compiled, whitening, starts, settings_of(sampler), sizes, key)
+    if isinstance(sampler, Laplace) or whitening.size == 0:
+        if isinstance(sampler, Laplace):
+            whitening = sampler.whiten(key_curvature, compiled, whitening)
+        status, step_size = run.independent(key_run, whitening), None
+    else:
+        known = whitening.local is not None
+        if known:
+            whitening, _ = add_curvature(key_curvature, compiled, whitening)
+        z = _first_coordinates(key_start, whitening, starts, num_chains, disperse=known and len(starts) == 1)
+        status, step_size = run.chains(key_run, sampler, whitening, z, adapt_mass=sampler.uses_mass and not known)
+    position, derived, stats = run.collected()
+    settings = {
+        "sampler": settings_of(sampler),
+        **sizes,
+        "num_kept": int(jax.tree.leaves((position, derived))[0].shape[1]),
+        "seed": np.asarray(jax.random.key_data(key)).tolist(),
+        "step_size": step_size,
+        "seconds": round(time.perf_counter() - begun, 3),
+        "versions": {name: importlib.metadata.version(name) for name in ("jax", "blackjax", "numpyro")},
+    }
+    return Draws(position, derived, stats, status, settings, density)
+
+
+class _Run:
+    """One run under way: what is done so far, and where it is kept."""
+
+    def __init__(self, density: AbstractDensity, sizes: dict[str, int], checkpoint, progress: bool):
+        self.density = density
+        self.sizes = sizes
+        self.path = None if checkpoint is None else Path(checkpoint)
+        self.progress = progress
+        self.mark = ""
+        self.done: list[Any] = []  # (position, derived, stats) with axes (step, chain, ...)
+        self.saved_at = time.perf_counter()
+
+    def chains(self, key: PRNGKeyArray, kernel: AbstractKernel, whitening: Whitening, z, adapt_mass: bool):
+        """Run a Markov kernel; return the status and the step size."""
+        adaptation = WindowAdaptation(kernel.target_acceptance, adapt_mass)
+        slow, ends = adaptation.schedule(self.sizes["num_warmup"])
+        states = chunks.start_chains(kernel, self.density, whitening, z)
+        adapting = adaptation.init(whitening.size, kernel.first_step_size(whitening.size), z.dtype)
+        warmed = 0
+        note = self._note()
+        if note is not None:
+            warmed = note["warmed"]
+            (states, adapting), self.done = self._restore(note, (states, adapting), key, kernel, whitening, adaptation)
+        key_warm, key_draw = jax.random.split(key)
+        try:
+            with tqdm(total=self.sizes["num_warmup"], initial=warmed, desc="warm-up", disable=not self.progress) as bar:
+                while warmed < self.sizes["num_warmup"]:
+                    n = min(chunks.CHUNK, self.sizes["num_warmup"] - warmed)
+                    states, adapting, acceptance = chunks.warm_up(
+                        kernel, adaptation, self.density, whitening, key_warm, states, adapting,
+                        jnp.asarray(warmed), jnp.asarray(n),
+                        _padded(slow[warmed : warmed + n]), _padded(ends[warmed : warmed + n]),
+                    )  # fmt: skip
+                    warmed += n
+                    bar.set_postfix(acceptance=f"{float(acceptance):.2f}")
+                    bar.update(n)
+                    self._keep((states, adapting), warmed)
+            tuning = adaptation.final(adapting)
+            with self._draw_bar() as bar:
+                while (first := self._num_done()) < self.sizes["num_draws"]:
+                    n = min(chunks.CHUNK, self.sizes["num_draws"] - first)
+                    states, out = chunks.draw(
+                        kernel, self.density, whitening, key_draw, states, tuning, jnp.asarray(first), jnp.asarray(n)
+                    )
+                    self._append(out, n, bar)
+                    self._keep((states, adapting), warmed)
+            status = "done"
+        except KeyboardInterrupt:
+            status = "interrupted"
+            self._keep((states, adapting), warmed, now=True)
+        if not self.done:  # interrupted before the first draw: hand back one chunk's shapes, empty
+            shapes = jax.eval_shape(
+                lambda s, t: chunks.draw(
+                    kernel, self.density, whitening, key_draw, s, t, jnp.asarray(0), jnp.asarray(0)
+                )[1],
+                states,
+                adaptation.final(adapting),
+            )
+            self.done = [jax.tree.map(lambda s: np.zeros((0, *s.shape[1:]), s.dtype), shapes)]
+        self._finish(status)
+        return status, float(adaptation.final(adapting).step_size)
+
+    def independent(self, key: PRNGKeyArray, whitening: Whitening) -> str:
+        """Draw standard normal coordinates; return the status."""
+        status = "done"
+        try:
+            with self._draw_bar() as bar:
+                while (first := self._num_done()) < self.sizes["num_draws"]:
+                    n = min(chunks.CHUNK, self.sizes["num_draws"] - first)
+                    _, out = chunks.draw_normal(
+                        self.density, whitening, key, self.sizes["num_chains"], jnp.asarray(first), jnp.asarray(n)
+                    )
+                    self._append(out, n, bar)
+        except KeyboardInterrupt:
+            if not self.done:
+                raise
+            status = "interrupted"
+        return status
+
+    def collected(self):
+        """Return (position, derived, stats) with axes (chain, draw, ...)."""
+        together = jax.tree.map(lambda *parts: np.concatenate(parts), *self.done)
+        return jax.tree.map(lambda x: np.swapaxes(x, 0, 1), together)
+
+    def _draw_bar(self):
+        done = self._num_done()
+        return tqdm(total=self.sizes["num_draws"], initial=done, desc="draws", disable=not self.progress)
+
+    def _num_done(self) -> int:
+        return sum(jax.tree.leaves(part)[0].shape[0] for part in self.done)
+
+    def _append(self, out, n: int, bar) -> None:
+        self.done.append(jax.tree.map(lambda x: np.asarray(x[:n]), out))
+        stats = self.done[-1][2]
+        if "diverging" in stats:
+            total = sum(int(part[2]["diverging"].sum()) for part in self.done)
+            bar.set_postfix(divergences=total)
+        bar.update(n)
+
+    # Checkpoints hold the chains' state and all draws so far
+
+    def _note(self) -> dict[str, Any] | None:
+        return read_note(self.path, self.mark) if self.path is not None and self.path.exists() else None
+
+    def _keep(self, state, warmed: int, now: bool = False) -> None:
+        if self.path is None or not (now or time.perf_counter() - self.saved_at > _SECONDS_BETWEEN_CHECKPOINTS):
+            return
+        note = {"fingerprint": self.mark, "warmed": warmed, "num_done": self._num_done()}
+        draws = [jax.tree.map(lambda *parts: np.concatenate(parts), *self.done)] if self.done else []
+        save_checkpoint(self.path, (state, draws), note)
+        self.saved_at = time.perf_counter()
+
+    def _restore(self, note, state, key, kernel, whitening, adaptation):
+        draws = []
+        if note["num_done"]:
+            tuning = adaptation.final(state[1])
+            draws = [
+                jax.eval_shape(
+                    lambda s, t: chunks.draw(
+                        kernel, self.density, whitening, key, s, t, jnp.asarray(0), jnp.asarray(0)
+                    )[1],
+                    state[0],
+                    tuning,
+                )
+            ]
+        state, draws = load_tree(self.path, (state, draws))
+        return jax.tree.map(jnp.asarray, state), draws
+
+    def _finish(self, status: str) -> None:
+        if self.path is not None and status == "done":
+            self.path.unlink(missing_ok=True)
+
+
+def _padded(flags: np.ndarray):
+    return jnp.asarray(np.pad(flags, (0, chunks.CHUNK - len(flags))))
+
+
+def _check_sizes(num_chains: int, num_warmup: int, num_draws: int) -> None:
+    for name, value, least in (("num_chains", num_chains, 1), ("num_warmup", num_warmup, 0), ("num_draws", num_draws, 1)):
+        if value < least:
+            raise ConfigError(f"{name} is {value}; it must be at least {least}.")
+
+
+def _starts(density: AbstractDensity, start, num_chains: int) -> list[Position]:
+    if start is None:
+        if not hasattr(density, "initial_position"):
+            raise ConfigError("this density has no start of its own; pass start, a position.")
+        start = density.initial_position()
+    starts = list(start) if isinstance(start, (list, tuple)) else [start]
+    if len(starts) not in (1, num_chains):
+        raise ConfigError(f"start holds {len(starts)} positions for {num_chains} chains; give one, or one for each.")
+    starts = [jax.tree.map(jnp.asarray, position) for position in starts]
+    for position in starts:
+        density.check_position(position)
+    return starts
+
+
+def _first_coordinates(key: PRNGKeyArray, whitening: Whitening, starts, num_chains: int, disperse: bool):
+    dtype = whitening.rest.diagonal.dtype
+    if disperse:
+        return jax.random.normal(key, (num_chains, whitening.size), dtype)
+    z = jnp.stack([whitening.coordinates(position) for position in starts]).astype(dtype)
+    return jnp.broadcast_to(z, (num_chains, whitening.size))
