@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
+import scipy.linalg
 from jaxtyping import Array, Float
 
 from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology, to_morphology
@@ -28,8 +29,9 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
               v_{bp} = A_b\, \frac{dS_p / du_p}{\sum S} \sqrt{\tilde w_b(p)}
 
     of prior and Gauss-Newton likelihood, with R the autocorrelation of the difference kernel and
-    :math:`\tilde w` the inverse variance smoothed by the kernel squared: exact for constant weights. Fluxes
-    count as known, and neighbours as fixed; `samplers.whitening` mends both. All else has its prior's scale.
+    :math:`\tilde w` the inverse variance smoothed by the kernel squared: exact for constant weights. In every
+    band what the fluxes of the object's own components can take up is projected out; neighbours count as
+    fixed, which `samplers.whitening` mends. All else has its prior's scale.
 
     Returns
     -------
@@ -67,7 +69,7 @@ def _likelihood_precision(posterior, members, position, amplitudes) -> Float[np.
     """Return the Gauss-Newton precision of the images of one object, all bands together."""
     observation = posterior.observation
     psfs = np.asarray(observation.psfs)
-    pixels, factors = [], []
+    pixels, factors, shapes = [], [], []
     largest = max(max(source.shape) for _, source in members)
     grid = tuple(scipy.fft.next_fast_len(2 * largest + n, real=True) for n in psfs.shape[1:])
     kernels = psf_transforms(psfs, grid) / posterior.scene.model_psf.transform(grid)
@@ -76,18 +78,23 @@ def _likelihood_precision(posterior, members, position, amplitudes) -> Float[np.
     for index, source in members:
         u = np.asarray(position[f"{source.name}.image"], float)
         morphology = np.asarray(to_morphology(u), float)
-        slope = COORDINATE_SCALE * (morphology + 1) / morphology.sum()
+        slope = COORDINATE_SCALE * (morphology + 1)
         y, x = (o + np.arange(n) for o, n in zip(source.origin, source.shape, strict=True))
         height, width = smooth.shape[1:]
         weight = smooth[:, np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)]
         inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))
-        factors.append((amplitudes[:, index, None, None] * slope * np.sqrt(weight * inside)).reshape(len(psfs), -1))
+        peak = amplitudes[:, index] / morphology.sum()
+        factors.append((peak[:, None, None] * slope * np.sqrt(weight * inside)).reshape(len(psfs), -1))
+        shapes.append((morphology / slope).ravel())  # the change of u that is a change of flux
         pixels.append(np.stack(np.meshgrid(y, x, indexing="ij")).reshape(2, -1))
     y, x = np.concatenate(pixels, axis=1)
     lag_y, lag_x = (y[:, None] - y) % grid[0], (x[:, None] - x) % grid[1]
     total = np.zeros((y.size, y.size))
+    flux_like = scipy.linalg.block_diag(*(shape[:, None] for shape in shapes))
     for factor, lagged in zip(np.concatenate(factors, axis=1), correlation, strict=True):
-        total += factor[:, None] * lagged[lag_y, lag_x] * factor
+        band = factor[:, None] * lagged[lag_y, lag_x] * factor
+        seen = band @ flux_like
+        total += band - seen @ np.linalg.pinv(flux_like.T @ seen, hermitian=True) @ seen.T
     return total
 
 

@@ -3,6 +3,7 @@
 import importlib.resources
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -88,10 +89,12 @@ class GaussianMorphologyPrior(AbstractLogPrior):
             columns.append(np.stack([profile * wave for wave in waves], axis=-1))
         factor = np.concatenate(columns, axis=1)
         left = np.maximum(at_pixels(variance) - np.sum(factor**2, axis=1), 0)
-        scale = scale_from_covariance(factor, left + self.noise_level**2)
-        mean_image = jnp.asarray(at_pixels(mean).reshape(shape))
-        prior = GaussianImagePrior(mean_image, scale, self.noise_level, self.name)
-        return prior if self.center_sigma is None else hold_center(prior, self.center_sigma)
+        # Plain arrays even while jax traces a caller: the prior is a constant of compiled code.
+        with jax.ensure_compile_time_eval():
+            mean_image = jnp.asarray(at_pixels(mean).reshape(shape))
+            root = scale_from_covariance(factor, left + self.noise_level**2)
+            prior = GaussianImagePrior(mean_image, root, self.noise_level, self.name)
+            return prior if self.center_sigma is None else hold_center(prior, self.center_sigma)
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         """Return the normalized log density of one image u."""

@@ -92,7 +92,8 @@ def as_prior(prior: AbstractLogPrior | dist.Distribution, around=None) -> Abstra
         return prior
     name = describe(prior)
     if around is not None:
-        move = dist.transforms.AffineTransform(jnp.asarray(around), 1.0)
+        # The domain carries the bounds along: without it numpyro takes the support for the whole line.
+        move = dist.transforms.AffineTransform(jnp.asarray(around), 1.0, domain=prior.support)
         prior = dist.TransformedDistribution(prior.expand(jnp.shape(around)), move)
         name += " around the detection"
     return DistributionPrior(prior, name)

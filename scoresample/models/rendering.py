@@ -69,7 +69,9 @@ class SourceGroup(eqx.Module):
     ) -> Float[Array, "source band y x"]:
         """Lay stamps on frames of the given shape, one frame for each source."""
         (low_y, high_y), (low_x, high_x) = self.canvas_margin
-        canvas = jnp.zeros((stamps.shape[1], shape[0] + low_y + high_y, shape[1] + low_x + high_x), stamps.dtype)
+        canvas = jnp.zeros(
+            (stamps.shape[1], shape[0] + low_y + high_y, shape[1] + low_x + high_x), stamps.dtype
+        )
         corners = self.origin - jnp.asarray(self.margin) + jnp.asarray([low_y, low_x])
 
         def lay(stamp, corner):

@@ -86,7 +86,7 @@ class Scene(eqx.Module):
                     lambda s: (s.morphology, s.center, s.flux),
                     source,
                     (shape, center, new_flux),
-                    is_leaf=lambda leaf: leaf is source.morphology,
+                    is_leaf=lambda leaf, source=source: leaf is source.morphology,
                 )
             )
         new_background = self.background if background is None else background

@@ -17,6 +17,7 @@ from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.diagnostics.verdict import Diagnosis, diagnose
+from scoresample.errors import ScoresampleError
 from scoresample.models.initialization import initialize_scene
 from scoresample.models.load import load_prior, prior_hash
 from scoresample.products.archive import save_draws, save_report
@@ -162,8 +163,11 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     """Read a scene file and lay out its posterior; raises `ScoresampleError` for input that cannot be used."""
     observation = read_observation(path, bad_planes=settings.bad_planes or None)
     catalog = read_catalog(path, frame=observation.frame)
-    scene = initialize_scene(observation, catalog, background=settings.background)
     prior = load_prior(settings.prior)
+    try:
+        scene = initialize_scene(observation, catalog, background=settings.background)
+    except ScoresampleError as error:
+        raise type(error)(f"{Path(path).name}: {error}") from None
     provenance = {
         "file": Path(path).name,
         "sha256": sha256_of(path),

@@ -77,7 +77,7 @@ def local_whitening(density: AbstractDensity, center: Position) -> Whitening:
     return Whitening(center, scales, groups, rest)
 
 
-DEFAULT_DIRECTIONS = 80
+DEFAULT_DIRECTIONS = 150
 """Directions of curvature that are learned; each costs one Hessian-vector product, about three scores."""
 
 

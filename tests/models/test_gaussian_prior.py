@@ -1,5 +1,6 @@
 """The Gaussian morphology prior: densities, draws, posteriors and symmetry."""
 
+import dataclasses
 import os
 
 import jax
@@ -123,7 +124,7 @@ def test_posterior_without_data_is_the_prior(prior):
 
 
 def test_pixel_variances_are_those_of_the_tables(prior):
-    image_prior = prior.for_shape((32, 32))
+    image_prior = dataclasses.replace(prior, center_sigma=None).for_shape((32, 32))
     y, x = np.meshgrid(np.arange(32) - 15.5, np.arange(32) - 15.5, indexing="ij")
     _, variance, _ = prior.tables.at(32.0)
     expected = np.interp(np.hypot(y, x) / 32, prior.tables.radius, variance) + prior.noise_level**2
@@ -135,8 +136,25 @@ def test_shapes_change_smoothly_between_tabulated_boxes(prior):
     assert abs(variances[0] - variances[2]) < 0.2 * variances[1]
 
 
+@pytest.mark.parametrize("shape", [(9, 9), (8, 8), (9, 12)])
+def test_holding_the_center_is_the_textbook_conditional(shape):
+    free = dataclasses.replace(load_gaussian_prior(), center_sigma=None).for_shape(shape)
+    held = load_gaussian_prior().for_shape(shape)
+    center = np.zeros(shape)
+    center[tuple(slice((n - 1) // 2, n // 2 + 1) for n in shape)] = 1
+    center /= center.sum()
+    middle = float(np.sum(center * np.asarray(free.mean)))
+    mean, covariance = free.posterior(center.reshape(1, -1), np.array([middle]), np.array([1 / 0.1**2]))
+    np.testing.assert_allclose(mean, np.ravel(held.mean), atol=1e-5)
+    np.testing.assert_allclose(covariance, held.covariance(), atol=2e-5)
+    assert center.ravel() @ free.covariance() @ center.ravel() > 10 * 0.1**2  # it did change something
+
+
 def test_noise_level_adds_in_quadrature():
-    quiet, loud = (load_gaussian_prior(level).for_shape((9, 9)).covariance() for level in (0.1, 0.5))
+    free = dataclasses.replace(load_gaussian_prior(), center_sigma=None)
+    quiet, loud = (
+        dataclasses.replace(free, noise_level=s).for_shape((9, 9)).covariance() for s in (0.1, 0.5)
+    )
     np.testing.assert_allclose(np.diag(loud - quiet), 0.24, rtol=2e-3)
 
 

@@ -4,6 +4,7 @@ import importlib.resources
 import os
 import warnings
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from scoresample.models.source import make_source
 
 SEED = int(os.environ.get("SCORESAMPLE_TEST_SEED", 0))
 SHAPE, BANDS, SKY = (75, 71), ("g", "r"), np.array([0.4, -0.3])
+COLUMNS = eqx.filter_jit(lambda renderer, values: renderer.columns(values))
 WIDTHS = np.array([1.5, 1.7])[:, None, None]
 
 
@@ -41,7 +43,7 @@ def simulate(*objects, seed=0):
             shape = SersicProfile(jnp.asarray(float(radius)), jnp.asarray(1.0), jnp.array([0.2, 0.1]))
         sources.append(make_source(str(index), shape, center, jnp.array([0.7, 1.0]) * flux, box=61))
     scene = Scene(Frame(SHAPE, BANDS), tuple(sources), None, GaussianPSF())
-    columns = np.asarray(make_renderer(scene, make_psfs()).columns(scene.parameters))
+    columns = np.asarray(COLUMNS(make_renderer(scene, make_psfs()), scene.parameters))
     images = np.einsum("kb,kbyx->byx", np.asarray(scene.flux), columns) + SKY[:, None, None]
     images = images + np.random.default_rng(SEED + seed).normal(size=images.shape)
     catalog = make_catalog([o[0] for o in objects], is_star=[o[1] is None for o in objects])

@@ -174,7 +174,9 @@ def test_gradients_agree_with_finite_differences(psfs):
     """Of every parameter, along a random direction, in double precision."""
     with jax.enable_x64(True):
         scene = make_scene(make_sources(names="adf"))
-        renderer, values = make_renderer(scene, psfs[:1]), scene.parameters
+        renderer = make_renderer(scene, psfs[:1])
+        # By way of numpy, which knows no weak types: they would have every call compiled anew.
+        values = {name: jnp.asarray(np.asarray(value)) for name, value in scene.parameters.items()}
         rng = np.random.default_rng(1)
         weight = jnp.asarray(rng.normal(size=(3, 1, *SHAPE)))
         loss = jax.jit(jax.value_and_grad(lambda v: jnp.sum(weight * renderer.columns(v))))

@@ -7,7 +7,6 @@ import pytest
 
 from scoresample.numerics.curvature import hessian_vector, hutchinson_diagonal, lanczos
 
-
 RUN = jax.jit(lambda a, start, n: lanczos(lambda v: a @ v, start, n), static_argnums=2)
 
 

@@ -7,7 +7,6 @@ import pytest
 
 from scoresample.numerics.interpolation import interpolate_rows
 
-
 INTERPOLATE = jax.jit(lambda *arguments: interpolate_rows(*arguments))
 
 

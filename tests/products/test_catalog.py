@@ -96,19 +96,24 @@ def test_no_calibration_and_no_wcs(uncalibrated_draws):
     assert table["g_flux"].info.meta["ucd"] == "phot.flux;em.opt.B"
 
 
+LENIENT = {"max_rhat": 1.05, "min_ess": 200.0}  # 600 independent draws reach 1.02 by chance
+
+
 def test_flags_of_a_good_run(draws):
-    """600 independent draws pass; the star's box of 11 around (20, 17) reaches over 24 x 22 pixels."""
-    table = flux_catalog(draws)
-    assert not table["flag_notConverged"].any(), diagnose(draws)
+    """Independent draws pass; the star's box of 11 around (20, 17) reaches over 24 x 22 pixels."""
+    diagnosis = diagnose(draws, **LENIENT)
+    table = flux_catalog(draws, diagnosis=diagnosis)
+    assert not table["flag_notConverged"].any(), diagnosis
     assert table["flag_edge"].tolist() == [False, False, True]
     assert not table["flag_noData"].any()
     assert table["flag_noConfidence"].all() and np.isnan(table["confidence"]).all()
-    assert (table["rhatMax"] < 1.01).all() and (table["essMin"] > 400).all()
+    assert (table["rhatMax"] < 1.05).all() and (table["essMin"] > 200).all()
+    assert (table["rhatMax"] > 0.99).all() and (table["essMin"] < 1500).all()
 
 
 def test_one_bad_flux_flags_its_object_alone(draws):
     draws.derived["flux"][0, :, 1, 0] += 200
-    table = flux_catalog(draws)
+    table = flux_catalog(draws, diagnosis=diagnose(draws, **LENIENT))
     assert table["flag_notConverged"].tolist() == [False, True, False]
     assert table["rhatMax"][1] > 1.1
 
@@ -116,7 +121,7 @@ def test_one_bad_flux_flags_its_object_alone(draws):
 def test_a_bad_run_flags_all(draws):
     draws.stats["diverging"][0, 0] = True
     assert flux_catalog(draws)["flag_notConverged"].all()
-    lenient = diagnose(draws, max_divergences=5)
+    lenient = diagnose(draws, max_divergences=5, **LENIENT)
     assert not flux_catalog(draws, diagnosis=lenient)["flag_notConverged"].any()
     table = flux_catalog(draws._replace(status="interrupted"))
     assert table["flag_notConverged"].all() and table["status"].tolist() == ["interrupted"] * 3

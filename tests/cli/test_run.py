@@ -1,0 +1,145 @@
+"""`scoresample run` on one scene: files, report, exit status, interruption and resumption."""
+
+import json
+
+import numpy as np
+import pytest
+from astropy.table import QTable
+
+from scoresample.products.archive import load_draws
+from scoresample.products.tables import read_flux_catalog
+from scoresample.samplers import chunks
+
+FILES = {"draws.nc", "flux_draws.fits", "fluxes.ecsv", "fluxes.fits", "map.npz", "report.json", "scene.png"}
+
+
+def fluxes(folder):
+    return np.asarray(load_draws(folder / "draws.nc")["posterior"]["flux"])
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def interrupt(monkeypatch):
+    """Press Ctrl-C at the n-th compiled piece of warm-up or draws."""
+
+    def at(piece, number):
+        real, calls = getattr(chunks, piece), []
+
+        def counted(*arguments):
+            calls.append(piece)
+            if len(calls) == number:
+                raise KeyboardInterrupt
+            return real(*arguments)
+
+        monkeypatch.setattr(chunks, piece, counted)
+
+    return at
+
+
+def test_a_run_writes_every_file_and_leaves_no_checkpoint(finished):
+    out, result = finished
+    assert {path.name for path in out.iterdir()} == FILES
+    assert result.exit_code == 1  # so few draws cannot converge
+    assert "tiny: done, NOT converged" in result.stdout
+    assert result.stderr == ""
+
+
+def test_the_report_says_what_was_done_and_how_it_fits(finished, tiny):
+    report = json.loads((finished[0] / "report.json").read_text())
+    assert report["status"] == "done"
+    assert report["map"]["status"] == "converged"
+    assert report["input"]["file"] == tiny.name
+    assert len(report["input"]["sha256"]) == len(report["input"]["prior"]["sha256"]) == 64
+    assert report["verdict"]["reasons"]
+    assert 0.7 < report["chi2"]["all"] < 1.1
+    assert report["chi2"]["all"] == pytest.approx(np.mean(list(report["chi2"]["bands"].values())))
+    for value in report["background"].values():
+        assert value["mean"] == pytest.approx(0.02, abs=6 * value["sd"])
+    assert {"read", "map", "sample", "diagnose", "catalog"} <= set(report["seconds"])
+    assert {"python", "jax", "scoresample"} <= set(report["versions"])
+    assert report["settings"]["run"]["sampler"] == "mala"
+    assert len(report["fluxes"]) == 4
+    for row in report["fluxes"]:
+        assert row["mean"] == pytest.approx(row["truth"], abs=6 * row["sd"] + 0.1 * row["truth"])
+
+
+def test_both_catalogs_hold_the_same_and_agree_with_the_draws(finished):
+    fits = read_flux_catalog(finished[0] / "fluxes.fits")
+    ecsv = QTable.read(finished[0] / "fluxes.ecsv")
+    assert fits.colnames == ecsv.colnames
+    assert len(fits) == 2
+    flux = fluxes(finished[0])
+    for b, band in enumerate("gr"):
+        np.testing.assert_allclose(fits[f"{band}_flux"].value, flux[..., b].mean(axis=(0, 1)), rtol=1e-4)
+        np.testing.assert_array_equal(fits[f"{band}_flux"].value, ecsv[f"{band}_flux"].value)
+    assert list(fits["status"]) == ["done", "done"]
+
+
+def test_the_same_settings_give_the_same_draws_and_another_seed_others(scoresample, tiny, fast, finished, tmp_path):
+    scoresample("sample", tiny, "-o", finished[0].parent / "none", *fast)  # without a MAP: an error, not draws
+    scoresample("run", tiny, "-o", tmp_path / "again", *fast)
+    scoresample("run", tiny, "-o", tmp_path / "other", *fast, "--seed", 8)
+    np.testing.assert_array_equal(fluxes(tmp_path / "again"), fluxes(finished[0]))
+    assert np.abs(fluxes(tmp_path / "other") - fluxes(finished[0])).max() > 0.1
+
+
+@pytest.mark.parametrize(("piece", "number"), [("warm_up", 2), ("draw", 2)])
+def test_a_resumed_run_gives_the_draws_of_an_uninterrupted_one(
+    scoresample, tiny, fast, finished, tmp_path, interrupt, monkeypatch, piece, number
+):
+    interrupt(piece, number)
+    result = scoresample("run", tiny, "-o", tmp_path, *fast)
+    assert result.exit_code == 1
+    assert (tmp_path / "checkpoint.npz").exists()
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["status"] == "interrupted"
+    kept = 25 * (number - 1) if piece == "draw" else 0
+    assert report["settings"]["num_kept"] == kept
+    assert len(read_flux_catalog(tmp_path / "fluxes.fits")) == 2
+    monkeypatch.undo()
+    result = scoresample("run", tiny, "-o", tmp_path, *fast, "--resume")
+    assert "tiny: done" in result.stdout
+    np.testing.assert_array_equal(fluxes(tmp_path), fluxes(finished[0]))
+    assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_resume_leaves_a_finished_run_as_it_is_and_without_it_the_run_starts_anew(
+    scoresample, tiny, fast, finished, tmp_path, interrupt
+):
+    before = contents(finished[0])
+    result = scoresample("run", tiny, "-o", finished[0], *fast, "--resume")
+    assert result.stdout == finished[1].stdout
+    assert contents(finished[0]) == before
+    interrupt("draw", 2)
+    scoresample("run", tiny, "-o", tmp_path, *fast)
+    (tmp_path / "checkpoint.npz").write_bytes(b"not read")
+    scoresample("run", tiny, "-o", tmp_path, *fast)
+    np.testing.assert_array_equal(fluxes(tmp_path), fluxes(finished[0]))
+
+
+def test_resume_with_other_settings_is_an_error(scoresample, tiny, fast, tmp_path, interrupt, one_line_error):
+    interrupt("draw", 2)
+    scoresample("run", tiny, "-o", tmp_path, *fast)
+    before = contents(tmp_path)
+    one_line_error(scoresample("run", tiny, "-o", tmp_path, *fast, "--seed", 8, "--resume"), "checkpoint")
+    one_line_error(scoresample("run", tiny, "-o", tmp_path, *fast, "--no-background", "--resume"), "background")
+    assert contents(tmp_path) == before
+
+
+def test_an_interrupted_climb_keeps_earlier_results(scoresample, tiny, fast, finished, tmp_path, monkeypatch):
+    (tmp_path / "report.json").write_text("earlier")
+    monkeypatch.setattr("scoresample.samplers.optimize.Climber.init", _pressed)
+    result = scoresample("run", tiny, "-o", tmp_path, *fast)
+    assert result.exit_code == 1
+    assert "interrupted" in result.stdout
+    assert (tmp_path / "report.json").read_text() == "earlier"
+    monkeypatch.undo()
+    scoresample("run", tiny, "-o", tmp_path, *fast, "--resume")
+    np.testing.assert_array_equal(fluxes(tmp_path), fluxes(finished[0]))
+
+
+def _pressed(*arguments):
+    raise KeyboardInterrupt
