@@ -35,6 +35,11 @@ class FluxPrior(eqx.Module):
     has_components: bool = eqx.field(static=True)
 
     @property
+    def is_flat(self) -> bool:
+        """Whether fluxes are flat given the morphologies, so that amplitudes stand for them."""
+        return self.flux is None
+
+    @property
     def name(self) -> str:
         """Short description of the flux prior."""
         if self.flux is not None:
@@ -138,8 +143,10 @@ def _component_moments(scene):
     first = np.asarray(scene.flux)
     several = (np.bincount(membership) > 1)[membership][:, None]
     total = np.stack([np.abs(first)[membership == m].sum(axis=0) for m in membership])
-    mean = jnp.asarray(np.where(several, first, 0), scene.flux.dtype)
-    return mean, jnp.asarray(np.where(several, np.maximum(0.3 * total, 1e-30) ** -2.0, 0), scene.flux.dtype)
+    sums = np.array([float(source.morphology.total) for source in scene.sources])[:, None]
+    mean = jnp.asarray(np.where(several, first / sums, 0), scene.flux.dtype)
+    spread = np.maximum(0.3 * total / np.abs(sums), 1e-30)
+    return mean, jnp.asarray(np.where(several, spread**-2.0, 0), scene.flux.dtype)
 
 
 def _row(distribution, index, num_rows, num_bands, unit):

@@ -38,9 +38,9 @@ class Likelihood(eqx.Module):
     background: bool = eqx.field(static=True)
     membership: tuple[int, ...] = eqx.field(static=True)
 
-    def columns(self, values: dict[str, Array]) -> Float[Array, "column band pixel"]:
-        """Return the image of each amplitude per unit of it."""
-        columns = self.renderer.columns(values)
+    def columns(self, values: dict[str, Array], unit_flux: bool = True) -> Float[Array, "column band pixel"]:
+        """Return the image of each amplitude per unit of it: of flux, or of the morphology as it stands."""
+        columns = self.renderer.columns(values, unit_flux)
         columns = columns.reshape(*columns.shape[:2], -1)
         if self.background:
             columns = jnp.concatenate([columns, jnp.ones_like(columns[:1])])

@@ -38,7 +38,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     Names of parameters, in order, with the scale of their raveled and joined values.
     """
     free = {parameter.name: parameter for parameter in posterior.parameters}
-    amplitudes = np.asarray(posterior.amplitudes(position), float)
+    brightness = np.asarray(posterior.brightness(position), float)
     blocks, used = [], set()
     for object_name in posterior.scene.objects:
         members = [
@@ -52,7 +52,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         size = sum(int(np.prod(free[name].shape)) for name in names)
         if not members or size > MAX_DENSE:
             continue
-        precision = _likelihood_precision(posterior, members, position, amplitudes)
+        precision = _likelihood_precision(posterior, members, position, brightness)
         begin = 0
         for name in names:
             prior = dense_precision(free[name].scale())
@@ -65,7 +65,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     return blocks + [((name,), p.scale()) for name, p in free.items() if name not in used]
 
 
-def _likelihood_precision(posterior, members, position, amplitudes) -> Float[np.ndarray, "n n"]:
+def _likelihood_precision(posterior, members, position, brightness) -> Float[np.ndarray, "n n"]:
     """Return the Gauss-Newton precision of the images of one object, all bands together."""
     observation = posterior.observation
     psfs = np.asarray(observation.psfs)
@@ -83,7 +83,7 @@ def _likelihood_precision(posterior, members, position, amplitudes) -> Float[np.
         height, width = smooth.shape[1:]
         weight = smooth[:, np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)]
         inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))
-        peak = amplitudes[:, index] / morphology.sum()
+        peak = brightness[:, index]
         factors.append((peak[:, None, None] * slope * np.sqrt(weight * inside)).reshape(len(psfs), -1))
         shapes.append((morphology / slope).ravel())  # the change of u that is a change of flux
         pixels.append(np.stack(np.meshgrid(y, x, indexing="ij")).reshape(2, -1))

@@ -37,8 +37,12 @@ class Posterior(AbstractDensity):
     observation
         On the same frame.
     flux
-        Prior on the total flux of every source in every band, in the frame's unit: None for flat, or a
-        numpyro distribution that broadcasts to (source, band).
+        Prior on the total flux of every source in every band, in the frame's unit: a numpyro distribution
+        that broadcasts to (source, band), or None for flat. Flat means that given its morphology S every
+        amplitude of a source is as likely as any other. The flux is amplitude times sum of S; a density flat
+        in that product instead, in B bands at once, would multiply the prior of the morphology by
+        ``abs(sum S)**B``: faint galaxies would be pulled to large sizes and fluxes, and none could pass
+        the point where the sum is zero.
     background
         Prior on the constant background: None for flat, or a numpyro distribution over bands.
     collapse
@@ -116,7 +120,7 @@ class Posterior(AbstractDensity):
         ``flux`` (object, band): the object's total inside the frame after convolution; ``background``
         (band,); ``log_likelihood`` at these amplitudes.
         """
-        columns = self.likelihood.columns(self.values(position))
+        columns = self.columns(self.values(position))
         amplitudes = self.solve(columns).draw(key) if self.collapse else self.given_amplitudes(position)
         derived = {"flux": self.likelihood.object_fluxes(columns, amplitudes)}
         if self.likelihood.background:
@@ -152,8 +156,15 @@ class Posterior(AbstractDensity):
 
     def explicit_prior(self, position: Position) -> Float[Array, ""]:
         """Return the log prior of the parameters whose prior has a value."""
-        known = [p.log_prob(position[p.name]) for p in self.parameters if p.has_log_prob]
-        return sum(known, jnp.zeros((), self.likelihood.data.dtype))
+        total = jnp.zeros((), self.likelihood.data.dtype)
+        for parameter in self.parameters:
+            if parameter.has_log_prob:
+                total = total + parameter.log_prob(position[parameter.name])
+        if self.flux_prior.is_flat and not self.collapse:
+            # Flat in amplitude at given morphology, written for fluxes: d amplitude = d flux / sum of S.
+            sums = jnp.abs(self.likelihood.renderer.totals(self.values(position)))
+            total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(sums))
+        return total
 
     def given_amplitudes(self, position: Position) -> Float[Array, "band column"]:
         """Return fluxes and background of a position that holds them, (band, column)."""
@@ -161,10 +172,27 @@ class Posterior(AbstractDensity):
 
     def log_likelihood(self, position: Position) -> Float[Array, ""]:
         """Return the log-likelihood, with fluxes integrated out where they are collapsed."""
-        columns = self.likelihood.columns(self.values(position))
+        columns = self.columns(self.values(position))
         if self.collapse:
             return self.solve(columns).log_evidence
         return self.likelihood.log_prob(columns, self.given_amplitudes(position))
+
+    @property
+    def unit_flux(self) -> bool:
+        """Whether amplitudes are fluxes; under a flat prior they multiply S as it stands."""
+        return not (self.collapse and self.flux_prior.is_flat)
+
+    def columns(self, values: dict[str, Array]) -> Float[Array, "column band pixel"]:
+        """Return the rendered image of each amplitude per unit of it."""
+        return self.likelihood.columns(values, self.unit_flux)
+
+    def totals(self, values: dict[str, Array]) -> Float[Array, " column"]:
+        """Return the flux of each amplitude per unit of it; 1 for the background."""
+        num_columns = self.flux_prior.mean.shape[1]
+        totals = self.likelihood.renderer.totals(values)
+        if self.unit_flux:
+            totals = jnp.ones_like(totals)
+        return jnp.concatenate([totals, jnp.ones(num_columns - totals.size, totals.dtype)])
 
     def initial_position(self) -> Position:
         """Return the position of the scene's own values, fluxes solved for where they are free."""
@@ -174,8 +202,12 @@ class Posterior(AbstractDensity):
         return {p.name: p.unconstrain(jnp.asarray(values[p.name])) for p in self.parameters}
 
     def amplitudes(self, position: Position) -> Float[Array, "band column"]:
-        """Return the most probable fluxes and background that go with a position."""
+        """Return the most probable fluxes and background that go with a position, (band, column)."""
         return _amplitudes(self.for_compilation(), position)
+
+    def brightness(self, position: Position) -> Float[Array, "band column"]:
+        """Return the most probable factor of each S in each band: flux over the sum of S."""
+        return _brightness(self.for_compilation(), position)
 
     def scene_at(self, position: Position) -> Scene:
         """Return the scene with the values of a position and the fluxes most probable with it."""
@@ -216,7 +248,7 @@ class MaximizedFluxes(AbstractDensity):
         return self.posterior.score_only_terms
 
     def explicit(self, position: Position) -> Float[Array, ""]:
-        columns = self.posterior.likelihood.columns(self.posterior.values(position))
+        columns = self.posterior.columns(self.posterior.values(position))
         return self.posterior.solve(columns).log_maximum + self.posterior.explicit_prior(position)
 
     def score_only(self, position: Position) -> Position:
@@ -231,20 +263,33 @@ class MaximizedFluxes(AbstractDensity):
 
 @eqx.filter_jit
 def _solve(posterior: Posterior, values: dict[str, Array]) -> FluxPosterior:
-    return posterior.solve(posterior.likelihood.columns(values))
+    return posterior.solve(posterior.columns(values))
 
 
 @eqx.filter_jit
 def _amplitudes(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
     if not posterior.collapse:
         return posterior.given_amplitudes(position)
-    return _solve(posterior, posterior.values(position)).mean
+    values = posterior.values(position)
+    return _solve(posterior, values).mean * posterior.totals(values)
+
+
+@eqx.filter_jit
+def _brightness(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
+    values = posterior.values(position)
+    sources = posterior.likelihood.renderer.totals(values)
+    if not posterior.collapse:
+        return posterior.given_amplitudes(position)[:, : sources.size] / sources
+    mean = _solve(posterior, values).mean[:, : sources.size]
+    return mean / sources if posterior.unit_flux else mean
 
 
 @eqx.filter_jit
 def _source_images(posterior: Posterior, position: Position) -> Float[Array, "column band y x"]:
-    columns = posterior.likelihood.columns(posterior.values(position))
-    images = _amplitudes(posterior, position).T[:, :, None] * columns
+    values = posterior.values(position)
+    columns = posterior.columns(values)
+    amplitudes = _solve(posterior, values).mean if posterior.collapse else posterior.given_amplitudes(position)
+    images = amplitudes.T[:, :, None] * columns
     return images.reshape(*images.shape[:2], *posterior.likelihood.renderer.shape)
 
 

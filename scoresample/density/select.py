@@ -8,6 +8,7 @@ from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.morphology import PixelMorphology
+from scoresample.models.priors import AbstractPrior
 from scoresample.models.priors_numpyro import as_prior, default_shape_priors
 from scoresample.models.scene import Scene
 
@@ -51,7 +52,7 @@ def select_parameters(scene: Scene, by_kind: Mapping, by_name: Mapping) -> tuple
                 continue
             shape = tuple(jnp.shape(value))
             around = source.center if kind == "center" else None
-            made = as_prior(prior, around)
+            made = prior if isinstance(prior, AbstractPrior) else as_prior(prior, around)
             at = (id(prior), shape)
             if around is None:
                 made = ready.setdefault(at, made.for_shape(shape))

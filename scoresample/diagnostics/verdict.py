@@ -124,7 +124,8 @@ def diagnose(
     """
     table = convergence_table(draws)
     unreported = table["kind"].isin(UNREPORTED)
-    high = table["r_hat"] > np.where(unreported, max_rhat_unreported, max_rhat)
+    limit = pd.Series(np.where(unreported, max_rhat_unreported, max_rhat), table.index)
+    high = table["r_hat"] > limit
     few = ~unreported & (table[["ess_bulk", "ess_tail"]].min(axis=1) < min_ess)
     table["ok"] = ~high & ~few & (table["problem"] == "")
     bfmi, divergences = energy_bfmi(draws), num_divergences(draws)
@@ -134,7 +135,7 @@ def diagnose(
         bfmi=bfmi,
         num_divergences=divergences,
         run_reasons=run_reasons,
-        reasons=(*run_reasons, *_row_reasons(table, high, few, max_rhat, min_ess)),
+        reasons=(*run_reasons, *_row_reasons(table, limit, few, min_ess)),
         thresholds={
             "max_rhat": max_rhat,
             "min_ess": min_ess,
@@ -165,18 +166,20 @@ def _run_reasons(draws, bfmi, divergences, min_bfmi, max_divergences) -> tuple[s
     return tuple(reasons)
 
 
-def _row_reasons(
-    table: pd.DataFrame, high: pd.Series, few: pd.Series, max_rhat: float, min_ess: float
-) -> list[str]:
-    """Return what is wrong with single quantities, the worst of each kind by name."""
+def _row_reasons(table: pd.DataFrame, limit: pd.Series, few: pd.Series, min_ess: float) -> list[str]:
+    """Return what is wrong with single quantities, the worst of each kind by name.
+
+    ``limit`` is the largest R-hat allowed of each row, ``few`` says which rows have too few effective draws.
+    """
     reasons = []
     for problem in [p for p in table["problem"].unique() if p]:
         reasons.append(f"{problem}: {_named(table.index[table['problem'] == problem])}")
-    if high.any():
-        worst = table["r_hat"][high].sort_values(ascending=False)
-        reasons.append(
-            f"R-hat is {worst.iloc[0]:.3f} for {_named(worst.index)} (at most {max_rhat:g}): draw longer"
-        )
+    for most in np.unique(limit):
+        worst = table["r_hat"][(limit == most) & (table["r_hat"] > most)].sort_values(ascending=False)
+        if len(worst):
+            reasons.append(
+                f"R-hat is {worst.iloc[0]:.3f} for {_named(worst.index)} (at most {most:g}): draw longer"
+            )
     if few.any():
         least = table.loc[few, ["ess_bulk", "ess_tail"]].min(axis=1).sort_values()
         reasons.append(

@@ -37,10 +37,19 @@ class AbstractMorphology(eqx.Module):
 
     @abc.abstractmethod
     def transform(self, shape: tuple[int, int]) -> Complex[Array, "y x"]:
-        """Return the Fourier transform on the ``rfft2`` grid of ``shape``.
+        """Return the Fourier transform, for unit flux, on the ``rfft2`` grid of ``shape``.
 
         On pixels: of the box laid at the corner of the grid. Otherwise: of the profile around the origin.
         """
+
+    @property
+    def total(self) -> Float[Array, ""]:
+        """The flux of the morphology as it stands, before it is divided by it: sum of S, or 1."""
+        return jnp.ones(())
+
+    def plain_transform(self, shape: tuple[int, int]) -> Complex[Array, "y x"]:
+        """Return the Fourier transform of the morphology as it stands: ``total`` times `transform`."""
+        return self.transform(shape)
 
     @property
     def parameters(self) -> dict[str, Array]:
@@ -61,8 +70,14 @@ class PixelMorphology(AbstractMorphology):
     image: Float[Array, "y x"]
 
     def transform(self, shape: tuple[int, int]) -> Complex[Array, "y x"]:
-        morphology = to_morphology(self.image)
-        return jnp.fft.rfft2(morphology / jnp.sum(morphology), s=shape)
+        return jnp.fft.rfft2(to_morphology(self.image) / self.total, s=shape)
+
+    @property
+    def total(self) -> Float[Array, ""]:
+        return jnp.sum(to_morphology(self.image))
+
+    def plain_transform(self, shape: tuple[int, int]) -> Complex[Array, "y x"]:
+        return jnp.fft.rfft2(to_morphology(self.image), s=shape)
 
 
 class PointSource(AbstractMorphology):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float, Int
 
+from scoresample.models.morphology import AbstractMorphology
 from scoresample.models.psf import psf_transforms
 from scoresample.models.scene import Scene, stack
 from scoresample.numerics.fft import fast_shape, shift_phase
@@ -50,14 +51,21 @@ class SourceGroup(eqx.Module):
     transfer: Complex[Array, "band ky kx"]
     origin: Int[Array, "source 2"]
 
-    def stamps(self, values: Mapping[str, Array]) -> Float[Array, "source band sy sx"]:
-        """Render stamps of unit flux in every band."""
+    def morphologies(self, values: Mapping[str, Array]) -> list[AbstractMorphology]:
+        """Return the morphologies of the sources with the given parameters."""
         fields = self.kind.__dataclass_fields__
-        shapes = [self.kind(**{f: values[f"{name}.{f}"] for f in fields}) for name in self.names]
-        if fields:
-            transforms = jax.vmap(lambda shape: shape.transform(self.stamp))(stack(shapes))
+        return [self.kind(**{f: values[f"{name}.{f}"] for f in fields}) for name in self.names]
+
+    def stamps(
+        self, values: Mapping[str, Array], unit_flux: bool = True
+    ) -> Float[Array, "source band sy sx"]:
+        """Render stamps in every band, of unit flux or of the morphologies as they stand."""
+        transform = self.kind.transform if unit_flux else self.kind.plain_transform
+        shapes = self.morphologies(values)
+        if self.kind.__dataclass_fields__:
+            transforms = jax.vmap(lambda shape: transform(shape, self.stamp))(stack(shapes))
         else:
-            transforms = jnp.stack([shape.transform(self.stamp) for shape in shapes])
+            transforms = jnp.stack([transform(shape, self.stamp) for shape in shapes])
         centers = jnp.stack([values[f"{name}.center"] for name in self.names])
         reference = (np.asarray(self.box) - 1) / 2 if self.kind.on_pixels else np.zeros(2)
         shift = centers - self.origin + jnp.asarray(self.margin - reference, centers.dtype)
@@ -95,15 +103,28 @@ class Renderer(eqx.Module):
         """Names of the sources, group by group."""
         return tuple(name for group in self.groups for name in group.names)
 
-    def columns(self, values: Mapping[str, Array]) -> Float[Array, "source band y x"]:
+    def totals(self, values: Mapping[str, Array]) -> Float[Array, " source"]:
+        """Return the flux of each morphology as it stands: the sum of S over its box, 1 for profiles."""
+        found = {
+            index: morphology.total
+            for group in self.groups
+            for index, morphology in zip(group.members, group.morphologies(values), strict=True)
+        }
+        return jnp.stack([found[index] for index in sorted(found)])
+
+    def columns(
+        self, values: Mapping[str, Array], unit_flux: bool = True
+    ) -> Float[Array, "source band y x"]:
         """Return the image of each source per unit of flux.
 
         Parameters
         ----------
         values
             Parameters by full name, such as ``galaxy_3.image``; every parameter of every source.
+        unit_flux
+            False for the image per unit of S instead: for the flux of each source that `totals` returns.
         """
-        placed = [group.place(group.stamps(values), self.shape) for group in self.groups]
+        placed = [group.place(group.stamps(values, unit_flux), self.shape) for group in self.groups]
         order = np.argsort([index for group in self.groups for index in group.members])
         together = placed[0] if len(placed) == 1 else jnp.concatenate(placed)
         return together if np.all(np.diff(order) == 1) else together[order]

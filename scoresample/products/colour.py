@@ -6,7 +6,7 @@ from jaxtyping import Float, UInt8
 
 from scoresample.products.photometry import ObjectImages
 
-SOFTENING = 8.0  # where the stretch bends, in units of the noise: linear below, compressed above
+SOFTENING = 5.0  # where the stretch bends, in units of the noise: linear below, compressed above
 
 
 class ColourScale:

@@ -114,7 +114,7 @@ def _draw_fluxes(axes: Axes, bands: tuple[str, ...], flux: FluxRange, truth: np.
     bars = np.stack([flux.flux - flux.low, flux.high - flux.flux]).clip(min=0)
     axes.plot(at, flux.flux, color="C0", linewidth=0.6, alpha=0.5)
     axes.errorbar(
-        at, flux.flux, bars, fmt="o", color="C0", markersize=3, capsize=2, linewidth=1.2, label="posterior"
+        at, flux.flux, bars, fmt="o", color="C0", markersize=3, capsize=2, linewidth=1.2, label="fit"
     )
     if truth is not None:
         axes.plot(at, truth, "x", color="C3", markersize=5, label="truth", zorder=3)

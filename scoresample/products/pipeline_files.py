@@ -14,7 +14,7 @@ import numpy as np
 
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, FileFormatError
-from scoresample.products.archive import THINNING
+from scoresample.products.archive import THINNING, load_draws
 from scoresample.products.files import replacing
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plain import plain
@@ -74,7 +74,7 @@ def load_map(
     if not path.is_file():
         raise FileFormatError(f"{path}: no such file; run 'scoresample map' for this folder first.")
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as stream, np.load(stream) as archive:
             arrays = {name: archive[name] for name in archive.files}
         note = json.loads(arrays.pop("note").item())
         history = MAPHistory(*(arrays[f"history/{name}"] for name in MAPHistory._fields))
@@ -101,7 +101,7 @@ def model_settings(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        with np.load(path) as archive:
+        with path.open("rb") as stream, np.load(stream) as archive:
             run = json.loads(archive["note"].item())["run"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return {}  # load_map says what is wrong with it

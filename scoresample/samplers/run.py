@@ -20,7 +20,7 @@ from scoresample.samplers.base import AbstractKernel, AbstractSampler, Draws, se
 from scoresample.samplers.checkpoint import fingerprint, load_tree, read_note, save_checkpoint
 from scoresample.samplers.hmc import NUTS
 from scoresample.samplers.laplace import Laplace
-from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening
+from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening, recenter
 
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
@@ -85,7 +85,7 @@ def sample(
     key_curvature, key_start, key_run = jax.random.split(key, 3)
     whitening = local_whitening(density, starts[0])
     sizes = {"num_chains": num_chains, "num_warmup": num_warmup, "num_draws": num_draws}
-    run = _Run(compiled, sizes, checkpoint, progress)
+    run = _Run(density, sizes, checkpoint, progress)
     run.mark = fingerprint(compiled, whitening, starts, settings_of(sampler), sizes, key)
     if isinstance(sampler, Laplace) or whitening.size == 0:
         if isinstance(sampler, Laplace):
@@ -113,8 +113,9 @@ def sample(
 class _Run:
     """One run under way: what is done so far, and where it is kept."""
 
-    def __init__(self, density: AbstractDensity, sizes: dict[str, int], checkpoint, progress: bool):
-        self.density = density
+    def __init__(self, original: AbstractDensity, sizes: dict[str, int], checkpoint, progress: bool):
+        self.original = original
+        self.density = original.for_compilation()
         self.sizes = sizes
         self.path = None if checkpoint is None else Path(checkpoint)
         self.progress = progress
@@ -132,7 +133,9 @@ class _Run:
         note = self._note()
         if note is not None:
             warmed = note["warmed"]
-            (states, adapting), self.done = self._restore(note, (states, adapting), key, kernel, whitening, adaptation)
+            like = (states, adapting, whitening)
+            (states, adapting, whitening), self.done = self._restore(note, like, key, kernel, adaptation)
+        recenter_at = [] if adapt_mass else _recenter_steps(self.sizes["num_warmup"])
         key_warm, key_draw = jax.random.split(key)
         try:
             with tqdm(total=self.sizes["num_warmup"], initial=warmed, desc="warm-up", disable=not self.progress) as bar:
@@ -144,9 +147,15 @@ class _Run:
                         _padded(slow[warmed : warmed + n]), _padded(ends[warmed : warmed + n]),
                     )  # fmt: skip
                     warmed += n
+                    if warmed in recenter_at:
+                        key_again = jax.random.fold_in(key, warmed)
+                        whitening, z = recenter(key_again, self.original, self.density, whitening, states.position)
+                        states = chunks.start_chains(kernel, self.density, whitening, z)
+                        step_size = float(adaptation.current(adapting).step_size)
+                        adapting = adaptation.init(whitening.size, step_size, z.dtype)
                     bar.set_postfix(acceptance=f"{float(acceptance):.2f}")
                     bar.update(n)
-                    self._keep((states, adapting), warmed)
+                    self._keep((states, adapting, whitening), warmed)
             tuning = adaptation.final(adapting)
             with self._draw_bar() as bar:
                 while (first := self._num_done()) < self.sizes["num_draws"]:
@@ -155,11 +164,11 @@ class _Run:
                         kernel, self.density, whitening, key_draw, states, tuning, jnp.asarray(first), jnp.asarray(n)
                     )
                     self._append(out, n, bar)
-                    self._keep((states, adapting), warmed)
+                    self._keep((states, adapting, whitening), warmed)
             status = "done"
         except KeyboardInterrupt:
             status = "interrupted"
-            self._keep((states, adapting), warmed, now=True)
+            self._keep((states, adapting, whitening), warmed, now=True)
         if not self.done:  # interrupted before the first draw: hand back one chunk's shapes, empty
             shapes = jax.eval_shape(
                 lambda s, t: chunks.draw(
@@ -222,14 +231,14 @@ class _Run:
         save_checkpoint(self.path, (state, draws), note)
         self.saved_at = time.perf_counter()
 
-    def _restore(self, note, state, key, kernel, whitening, adaptation):
+    def _restore(self, note, state, key, kernel, adaptation):
         draws = []
         if note["num_done"]:
             tuning = adaptation.final(state[1])
             draws = [
                 jax.eval_shape(
                     lambda s, t: chunks.draw(
-                        kernel, self.density, whitening, key, s, t, jnp.asarray(0), jnp.asarray(0)
+                        kernel, self.density, state[2], key, s, t, jnp.asarray(0), jnp.asarray(0)
                     )[1],
                     state[0],
                     tuning,
@@ -241,6 +250,14 @@ class _Run:
     def _finish(self, status: str) -> None:
         if self.path is not None and status == "done":
             self.path.unlink(missing_ok=True)
+
+
+def _recenter_steps(num_warmup: int) -> list[int]:
+    """Return after which warm-up steps the coordinates are measured anew: about a fifth, and a half.
+
+    The maximum is no typical point in thousands of dimensions, and curvature there is not that of the bulk.
+    """
+    return sorted({round(num_warmup * part / chunks.CHUNK) * chunks.CHUNK for part in (0.2, 0.5)} - {0, num_warmup})
 
 
 def _padded(flags: np.ndarray):

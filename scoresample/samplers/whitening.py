@@ -108,3 +108,27 @@ def add_curvature(
     stretch = jnp.where(jnp.abs(values) > 1e-3, 1 / jnp.sqrt(jnp.maximum(jnp.abs(values), 1e-3)), 1.0)
     rest = LowRankScale(whitening.rest.diagonal, directions, stretch.astype(z.dtype))
     return eqx.tree_at(lambda w: w.rest, whitening, rest), values
+
+
+def recenter(
+    key: PRNGKeyArray,
+    density: AbstractDensity,
+    compiled: AbstractDensity,
+    whitening: Whitening,
+    z: Float[Array, "chain n"],
+) -> tuple[Whitening, Float[Array, "chain n"]]:
+    """Return the whitening measured anew at the mean of chains, and the chains in its coordinates.
+
+    Parameters
+    ----------
+    key
+        For the search of curvature.
+    density, compiled
+        What is sampled, and its form for compiled code.
+    whitening, z
+        Coordinates in use, and where chains are in them.
+    """
+    positions = jax.vmap(whitening.position)(z)
+    mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), positions)
+    anew, _ = add_curvature(key, compiled, local_whitening(density, mean))
+    return anew, jax.vmap(anew.coordinates)(positions)

@@ -79,7 +79,6 @@ def test_both_catalogs_hold_the_same_and_agree_with_the_draws(finished):
 
 
 def test_the_same_settings_give_the_same_draws_and_another_seed_others(scoresample, tiny, fast, finished, tmp_path):
-    scoresample("sample", tiny, "-o", finished[0].parent / "none", *fast)  # without a MAP: an error, not draws
     scoresample("run", tiny, "-o", tmp_path / "again", *fast)
     scoresample("run", tiny, "-o", tmp_path / "other", *fast, "--seed", 8)
     np.testing.assert_array_equal(fluxes(tmp_path / "again"), fluxes(finished[0]))

@@ -1,0 +1,50 @@
+"""The local scale of a posterior: names, sizes, and a rounder density."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scoresample.density.posterior import Posterior
+from scoresample.numerics.trees import flatten
+from scoresample.samplers.whitening import local_whitening
+
+
+@pytest.fixture
+def posterior(make_scene):
+    return Posterior(*make_scene(galaxies=True, background=False))
+
+
+def condition(posterior, whiten):
+    """Condition number of the negative Hessian at the start, in coordinates that ``whiten`` maps to positions."""
+    size = flatten(posterior.initial_position())[0].size
+    hessian = jax.jit(jax.hessian(lambda z: -posterior.for_map().log_prob(whiten(z))))(jnp.zeros(size))
+    values = np.abs(np.linalg.eigvalsh(np.asarray(hessian, float)))
+    return values.max() / values.min()
+
+
+def test_every_parameter_appears_once_with_its_size(posterior):
+    position = posterior.initial_position()
+    blocks = posterior.local_scale(position)
+    assert sorted(name for names, _ in blocks for name in names) == sorted(position)
+    for names, scale in blocks:
+        assert scale.size == sum(position[name].size for name in names)
+
+
+def test_coordinates_are_rounder_by_it(posterior):
+    position = posterior.initial_position()
+    flat, unflatten = flatten(position)
+    whitening = local_whitening(posterior, position)
+    bare = condition(posterior, lambda z: unflatten(flat + z))
+    white = condition(posterior, whitening.position)
+    assert bare > 300
+    assert white < 0.1 * bare
+
+
+def test_it_changes_coordinates_and_nothing_else(posterior):
+    position = posterior.initial_position()
+    whitening = local_whitening(posterior, position)
+    moved = {name: value + 0.3 for name, value in position.items()}
+    back = whitening.position(whitening.coordinates(moved))
+    for name in moved:
+        np.testing.assert_allclose(back[name], moved[name], rtol=1e-3, atol=1e-3)

@@ -1,0 +1,207 @@
+"""Hallucination scores against dense Hessians, and what they say of bright and faint galaxies."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scoresample.data.observation import make_observation
+from scoresample.density.posterior import Posterior
+from scoresample.diagnostics.fisher import BATCH, prior_diagonal
+from scoresample.diagnostics.hallucination import hallucination_score
+from scoresample.errors import ConfigError, DataError, PositionError, ScoresampleWarning
+from scoresample.models.gaussian_prior import load_gaussian_prior
+from scoresample.models.initialization import gaussian_morphology
+from scoresample.models.morphology import PointSource, to_morphology
+from scoresample.models.priors import AbstractPrior
+from scoresample.models.psf import GaussianPSF
+from scoresample.models.scene import Scene
+from scoresample.models.source import make_source
+from scoresample.samplers.base import Draws
+from scoresample.samplers.optimize import MAPHistory, MAPResult
+
+SHAPE = (16, 15)
+CENTERS = np.array([[7.3, 6.2], [8.0, 10.0], [12.4, 3.1]])  # the second box reaches over the edge
+FLUX = np.array([[3000.0, 5000.0], [40.0, 30.0], [100.0, 400.0]])
+
+
+class ScoreOnly(AbstractPrior):
+    """A prior of which only the score is told."""
+
+    image_prior: eqx.Module
+    name: str = eqx.field(static=True, default="hidden")
+    noise_level: float = eqx.field(static=True, default=0.14)
+
+    def score(self, value):
+        return self.image_prior.score(value)
+
+
+def gaussian(shape, center, sigma):
+    y, x = np.indices(shape)
+    out = np.exp(-((y - center[0]) ** 2 + (x - center[1]) ** 2) / (2 * sigma**2))
+    return out / out.sum()
+
+
+@pytest.fixture(scope="module")
+def scene_and_observation(seed_shift):
+    rng = np.random.default_rng(seed_shift)
+    images = np.einsum("kb,kyx->byx", FLUX, np.stack([gaussian(SHAPE, c, 2) for c in CENTERS]))
+    weights = rng.uniform(0, 2, (2, *SHAPE))
+    weights[:, 6, 4] = 0
+    psfs = [gaussian((7, 7), (3, 3), 1.1), gaussian((7, 7), (3, 3), 1.5)]
+    observation = make_observation(images + rng.normal(size=images.shape), weights, psfs, ["g", "r"], flux_unit="nJy")
+    sources = (
+        make_source("galaxy_0", gaussian_morphology(9, 1.6), CENTERS[0], FLUX[0]),
+        make_source("galaxy_1", gaussian_morphology(11, 1.6), CENTERS[1], 0.7 * FLUX[1]),
+        make_source("galaxy_1_core", gaussian_morphology(5, 0.8), CENTERS[1], 0.3 * FLUX[1], parent="galaxy_1"),
+        make_source("star_2", PointSource(), CENTERS[2], FLUX[2], box=9),
+    )
+    return Scene(observation.frame, sources, jnp.zeros(2), GaussianPSF(0.7)), observation
+
+
+@pytest.fixture(scope="module")
+def posterior(scene_and_observation):
+    return Posterior(*scene_and_observation, center=None)
+
+
+@pytest.fixture(scope="module")
+def position(posterior, seed_shift):
+    rng = np.random.default_rng(1 + seed_shift)
+    first = posterior.initial_position()
+    return {name: value + 0.3 * rng.normal(size=value.shape) for name, value in first.items()}
+
+
+@pytest.fixture(scope="module")
+def hall(posterior, position):
+    return hallucination_score(jax.random.key(0), posterior, position)
+
+
+@pytest.mark.parametrize(("index", "name"), [(0, "galaxy_0"), (1, "galaxy_1"), (2, "galaxy_1_core")])
+def test_likelihood_is_the_diagonal_of_the_dense_gauss_newton_hessian(posterior, position, hall, index, name):
+    likelihood = posterior.likelihood
+    values = posterior.values(position)
+    u = values[f"{name}.image"]
+    scale = posterior.amplitudes(position)[:, index] / jnp.sum(to_morphology(u))
+
+    @jax.jit
+    def whitened_model(u):
+        """The source at a fixed scale: its column per unit flux, times the sum of S and the scale."""
+        column = likelihood.columns(values | {f"{name}.image": u})[index] * jnp.sum(to_morphology(u))
+        return scale[:, None] * column * likelihood.root_weight
+
+    jacobian = np.asarray(jax.jacfwd(whitened_model)(u), float)
+    dense = np.sum(jacobian**2, axis=(0, 1))
+    np.testing.assert_allclose(hall.likelihood[name], dense, rtol=1e-3, atol=1e-4 * dense.max())
+
+
+def test_prior_is_the_diagonal_of_the_dense_hessian(posterior, position, hall):
+    prior = next(p.prior for p in posterior.parameters if p.name == "galaxy_1_core.image")
+    hessian = jax.jacfwd(jax.grad(prior.log_prob))(position["galaxy_1_core.image"])
+    dense = -np.diag(np.asarray(hessian).reshape(25, 25)).reshape(5, 5)
+    np.testing.assert_allclose(hall.prior["galaxy_1_core"], dense, rtol=1e-3)
+    assert not any(hall.num_probes.values())
+
+
+def test_confidence_sums_the_difference_times_the_morphology(position, hall):
+    gamma = {
+        name: -np.sum(hall.difference[name] * np.asarray(to_morphology(position[f"{name}.image"])))
+        for name in hall.difference
+    }
+    assert set(hall.confidence) == {"galaxy_0", "galaxy_1", "star_2"}
+    np.testing.assert_allclose(hall.confidence["galaxy_0"], gamma["galaxy_0"], rtol=1e-4)
+    np.testing.assert_allclose(hall.confidence["galaxy_1"], gamma["galaxy_1"] + gamma["galaxy_1_core"], rtol=1e-4)
+    for name in hall.difference:
+        np.testing.assert_allclose(hall.difference[name], hall.prior[name] - hall.likelihood[name], rtol=1e-6)
+
+
+def test_bright_galaxies_have_more_confidence_and_stars_none(hall):
+    assert hall.confidence["galaxy_0"] > hall.confidence["galaxy_1"]
+    assert hall.difference["galaxy_0"][4, 4] < 0 < hall.difference["galaxy_1"][5, 5]
+    assert np.isnan(hall.confidence["star_2"])
+
+
+def test_a_fixed_image_has_no_confidence(scene_and_observation):
+    posterior = Posterior(*scene_and_observation, image=None)
+    hall = hallucination_score(jax.random.key(0), posterior, posterior.initial_position())
+    assert hall.difference == {}
+    assert all(np.isnan(value) for value in hall.confidence.values())
+
+
+def test_the_map_counts_as_its_position(posterior, position, hall):
+    nothing = np.zeros(0)
+    best = MAPResult(position, "converged", MAPHistory(nothing, nothing, nothing))
+    assert hallucination_score(jax.random.key(0), posterior, best).confidence["galaxy_0"] == hall.confidence["galaxy_0"]
+
+
+def test_draws_are_averaged(posterior, position):
+    rng = np.random.default_rng(5)
+    spread = {n: v + 0.2 * rng.normal(size=(2, 3, *v.shape)) for n, v in position.items()}
+    spread = jax.tree.map(lambda v: v.astype(np.float32), spread)
+    draws = Draws(spread, {"flux": np.zeros((2, 3, 3, 2))}, {}, "done", {}, posterior)
+    found = hallucination_score(jax.random.key(0), posterior, draws, num_draws=100)
+    singles = [
+        hallucination_score(jax.random.key(0), posterior, jax.tree.map(lambda v: v[c, d], spread))
+        for c in range(2)
+        for d in range(3)
+    ]
+    each = np.array([one.confidence["galaxy_1"] for one in singles])
+    np.testing.assert_allclose(found.confidence["galaxy_1"], each.mean(), rtol=1e-4)
+    np.testing.assert_allclose(found.confidence_error["galaxy_1"], each.std(ddof=1) / np.sqrt(6), rtol=1e-3)
+    scatter = np.std([one.difference["galaxy_0"] for one in singles], axis=0, ddof=1) / np.sqrt(6)
+    np.testing.assert_allclose(found.standard_error["galaxy_0"], scatter, rtol=1e-3, atol=1e-6)
+
+
+def probe_z(image_prior, exact, seed):
+    """Z-value per pixel of a probed diagonal, with few probes and a wide goal."""
+    u = jnp.broadcast_to(image_prior.mean, (3, *image_prior.mean.shape))
+    diagonals, error, count, enough = prior_diagonal(jax.random.key(seed), ScoreOnly(image_prior), u, 0.3, 400)
+    assert enough
+    assert 0 < count < 400 + 3 * BATCH
+    return (diagonals.mean(axis=0) - exact) / np.maximum(error, 1e-9)
+
+
+def test_probes_of_a_score_find_the_diagonal(seed_shift):
+    image_prior = load_gaussian_prior().for_shape((9, 9))
+    exact = np.asarray(image_prior.precision_diagonal())
+    z = probe_z(image_prior, exact, 3 + seed_shift)
+    assert np.sqrt(np.mean(z**2)) < 1.5
+    assert np.abs(z).max() < 6
+
+
+def test_that_test_sees_a_half_too_large_a_diagonal(seed_shift):
+    image_prior = load_gaussian_prior().for_shape((9, 9))
+    z = probe_z(image_prior, 1.5 * np.asarray(image_prior.precision_diagonal()), 3 + seed_shift)
+    assert np.sqrt(np.mean(z**2)) > 2
+
+
+def test_unit_vectors_are_taken_where_they_cost_less():
+    image_prior = load_gaussian_prior().for_shape((7, 7))
+    found, error, count, enough = prior_diagonal(
+        jax.random.key(0), ScoreOnly(image_prior), image_prior.mean[None], 1e-3, 1000
+    )
+    np.testing.assert_allclose(found[0], image_prior.precision_diagonal(), rtol=1e-3)
+    assert (count, enough) == (0, True)
+    assert np.all(error == 0)
+
+
+def test_score_only_priors_are_graded_too(scene_and_observation, position, hall):
+    prior = ScoreOnly(load_gaussian_prior().for_shape((9, 9)))
+    posterior = Posterior(*scene_and_observation, image=None, center=None, priors={"galaxy_0.image": prior})
+    mine = {"galaxy_0.image": position["galaxy_0.image"]}
+    found = hallucination_score(jax.random.key(1), posterior, mine, relative_error=1e-3)
+    np.testing.assert_allclose(found.prior["galaxy_0"], hall.prior["galaxy_0"], rtol=1e-3)
+    with pytest.warns(ScoresampleWarning, match="16 probes leave"):
+        rough = hallucination_score(jax.random.key(1), posterior, mine, relative_error=1e-3, max_probes=10)
+    assert rough.confidence_error["galaxy_0"] > 0
+    assert np.all(rough.standard_error["galaxy_0"] > 0)
+
+
+def test_bad_input(posterior, position):
+    with pytest.raises(ConfigError, match="num_draws 0"):
+        hallucination_score(jax.random.key(0), posterior, position, num_draws=0)
+    with pytest.raises(PositionError, match="galaxy_0"):
+        hallucination_score(jax.random.key(0), posterior, {"other": jnp.zeros(3)})
+    none = Draws({n: np.zeros((2, 0, *v.shape)) for n, v in position.items()}, {}, {}, "interrupted", {}, posterior)
+    with pytest.raises(DataError, match="no draws"):
+        hallucination_score(jax.random.key(0), posterior, none)
