@@ -30,7 +30,10 @@ import numpy as np
 import scoresample as ss
 
 FAST = "SCORESAMPLE_FAST" in os.environ  # a short look, as in the tests: far too few draws to rely on
-sizes = {"num_chains": 2, "num_warmup": 25, "num_draws": 25} if FAST else {}
+sampler = ss.HMC(max_steps=4) if FAST else ss.HMC()
+sizes = (
+    {"num_chains": 2, "num_warmup": 25, "num_draws": 25} if FAST else {"num_warmup": 200, "num_draws": 600}
+)
 
 # %% [markdown]
 # ## Read, and look
@@ -75,10 +78,11 @@ ss.plot_scene(posterior, best)
 # %% [markdown]
 # ## Draws from the posterior
 #
-# Chains that start around the best fit. The same key gives the same draws.
+# Four chains that start around the best fit, by Hamiltonian Monte Carlo; `ss.NUTS()` and others take its place. The
+# same key gives the same draws.
 
 # %%
-draws = ss.sample(jax.random.key(7), posterior, ss.NUTS(), start=best.position, **sizes)
+draws = ss.sample(jax.random.key(7), posterior, sampler, start=best.position, **sizes)
 draws.derived["flux"].shape  # (chain, draw, object, band)
 
 # %% [markdown]
@@ -98,7 +102,9 @@ ss.diagnose(draws)
 # %%
 hall = ss.hallucination_score(jax.random.key(8), posterior, draws)
 table = ss.flux_catalog(draws, hall)
-table["objectId", "i_flux", "i_fluxErr", "i_varFromNeighbours", "blendedness", "confidence", "rhatMax", "essMin"]
+table[
+    "objectId", "i_flux", "i_fluxErr", "i_varFromNeighbours", "blendedness", "confidence", "rhatMax", "essMin"
+]
 
 # %%
 ss.plot_scene(posterior, draws, true_flux=catalog.true_flux)
@@ -113,7 +119,9 @@ for k, row in enumerate(table):
     for b, band in enumerate(obs.frame.bands):
         mean, sd, true = row[f"{band}_flux"].value, row[f"{band}_fluxErr"].value, catalog.true_flux[k, b]
         pull = (mean - true) / sd
-        print(f"{row['objectId']} {band}  true {true:9.1f}  posterior {mean:9.1f} +- {sd:6.1f}  pull {pull:+.2f}")
+        print(
+            f"{row['objectId']} {band}  true {true:9.1f}  posterior {mean:9.1f} +- {sd:6.1f}  pull {pull:+.2f}"
+        )
 
 # %% [markdown]
 # Draws are joint: colours, sums and ratios come with their right errors, correlations included.
@@ -138,8 +146,7 @@ def log_prob(position):
 
 
 banana = ss.sample(
-    jax.random.key(9), ss.Density(log_prob), ss.NUTS(), start={"x": jnp.zeros(()), "y": jnp.zeros(())},
-    **(sizes or {"num_chains": 4, "num_warmup": 400, "num_draws": 1000}),
+    jax.random.key(9), ss.Density(log_prob), ss.NUTS(), start={"x": jnp.zeros(()), "y": jnp.zeros(())}, **sizes
 )  # fmt: skip
 fig, panel = plt.subplots(figsize=(4, 4))
 panel.plot(banana.position["x"].ravel(), banana.position["y"].ravel(), ".", markersize=1)

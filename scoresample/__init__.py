@@ -60,7 +60,9 @@ def __getattr__(name: str) -> Any:
     elif name in _HOMES:
         value = getattr(importlib.import_module(_HOMES[name]), name)
     else:
-        raise AttributeError(f"module 'scoresample' has no attribute {name!r}; dir(scoresample) lists what it has.")
+        raise AttributeError(
+            f"module 'scoresample' has no attribute {name!r}; dir(scoresample) lists what it has."
+        )
     globals()[name] = value  # asked for once only
     return value
 

@@ -10,8 +10,26 @@ import scoresample as ss
 
 ROOT = Path(__file__).resolve().parents[1]
 CONTRACT = (
-    *("read_observation", "read_catalog", "load_prior", "initialize_scene", "Posterior", "find_map", "sample"),
-    *("NUTS", "diagnose", "to_arviz", "hallucination_score", "flux_catalog", "plot_scene", "Density", "HMC", "MALA"),
+    *(
+        "read_observation",
+        "read_catalog",
+        "load_prior",
+        "initialize_scene",
+        "Posterior",
+        "find_map",
+        "sample",
+    ),
+    *(
+        "NUTS",
+        "diagnose",
+        "to_arviz",
+        "hallucination_score",
+        "flux_catalog",
+        "plot_scene",
+        "Density",
+        "HMC",
+        "MALA",
+    ),
     *("Laplace", "make_observation", "make_catalog", "write_scene", "Observation", "Catalog", "Frame"),
     *("GaussianMorphologyPrior", "load_gaussian_prior", "AbstractPrior", "AbstractLogPrior", "Scene"),
     *("Source", "make_source", "PixelMorphology", "PointSource", "SersicProfile", "GaussianProfile"),

@@ -59,9 +59,7 @@ def run(scenes: tuple[Path, ...], out: Path, resume: bool, quiet: bool, **option
             complain(result.status.removeprefix("failed: "))
         click.echo(show.one_line(result))
 
-    results = run_scenes(
-        scenes, out, settings, resume=resume, progress=not quiet, begun=begun, ended=ended
-    )
+    results = run_scenes(scenes, out, settings, resume=resume, progress=not quiet, begun=begun, ended=ended)
     status = _status(results)
     if status != BAD_INPUT:
         click.echo(f"catalog of all {len(results)} scenes: {out / 'fluxes.fits'}")

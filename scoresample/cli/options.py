@@ -66,7 +66,9 @@ def running_options(function: Callable) -> Callable:
 
 
 resume_option = click.option(
-    "--resume", is_flag=True, help="Go on with an interrupted run of the same file and settings; skip finished ones."
+    "--resume",
+    is_flag=True,
+    help="Go on with an interrupted run of the same file and settings; skip finished ones.",
 )
 
 

@@ -33,7 +33,9 @@ class Program(click.Group):
                 complain(str(error))
                 status = BAD_INPUT
             except OSError as error:
-                complain(f"{error.filename or 'a file'}: {error.strerror or error}; check the path, rights and space.")
+                complain(
+                    f"{error.filename or 'a file'}: {error.strerror or error}; check the path, rights and space."
+                )
                 status = BAD_INPUT
         sys.exit(status or DONE)
 

@@ -1,7 +1,7 @@
 """The scene that comes with the package."""
 
 import importlib.resources
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,9 +11,11 @@ from scoresample.data.readers import read_catalog, read_observation
 
 
 @contextmanager
-def demo_file() -> Iterator[Path]:
+def demo_file() -> Generator[Path, None, None]:
     """Give the scene file, as long as the context lasts."""
-    with importlib.resources.as_file(importlib.resources.files("scoresample") / "resources" / "demo_scene.npz") as path:
+    with importlib.resources.as_file(
+        importlib.resources.files("scoresample") / "resources" / "demo_scene.npz"
+    ) as path:
         yield path
 
 

@@ -1,6 +1,6 @@
 """Read observations and catalogs from scene files of any known type."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,7 +89,7 @@ def scene_suffix(path: Path) -> str:
 
 
 @contextmanager
-def _naming(source: str) -> Iterator[None]:
+def _naming(source: str) -> Generator[None, None, None]:
     """Put the file name before the message of an error that lacks it."""
     try:
         yield

@@ -72,6 +72,10 @@ class AbstractDensity(eqx.Module):
         """Return quantities of interest that go with a position; draws keep them beside it."""
         return {}
 
+    def initial_position(self) -> Position:
+        """Return where to start when nothing better is known; plain densities have no such place."""
+        raise ConfigError("this density has no start of its own; pass start, a position.")
+
     def check_position(self, position: Position) -> None:
         """Raise `PositionError` where a position does not fit; by default all fit."""
         return None

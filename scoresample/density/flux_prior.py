@@ -51,16 +51,15 @@ class FluxPrior(eqx.Module):
         """Short description of the background prior."""
         return "flat" if self.background is None else describe(self.background)
 
-    def parameters(self, scene: Scene) -> tuple[Parameter, ...]:
-        """Return fluxes and background as free parameters."""
-        num_bands = len(scene.frame.bands)
-        unit = jnp.maximum(jnp.abs(scene.flux).max(axis=0) * 1e-2, 1e-6)
+    def parameters(self, errors: Float[Array, "band column"]) -> tuple[Parameter, ...]:
+        """Return fluxes and background as free parameters, given about how well data know each of them."""
+        num_bands = len(errors)
         found = []
         for index, name in enumerate(self.names):
-            prior = _row(self.flux, index, len(self.names), num_bands, unit)
+            prior = _row(self.flux, index, len(self.names), num_bands, errors[:, index])
             found.append(Parameter(f"{name}.flux", prior, (num_bands,)))
         if self.has_background:
-            prior = _row(self.background, 0, 1, num_bands, jnp.maximum(jnp.abs(scene.background), 1e-6))
+            prior = _row(self.background, 0, 1, num_bands, errors[:, -1])
             found.append(Parameter("background", prior, (num_bands,)))
         return tuple(found)
 
@@ -153,6 +152,31 @@ def _row(distribution, index, num_rows, num_bands, unit):
     """Return the prior of one source's spectrum out of a distribution over (source, band)."""
     if distribution is None:
         return FlatPrior(unit)
-    rows = distribution.expand((num_rows, num_bands))
-    arguments = {a: jnp.broadcast_to(getattr(rows, a), (num_rows, num_bands))[index] for a in rows.arg_constraints}
-    return DistributionPrior(type(distribution)(**arguments), describe(distribution))
+    return DistributionPrior(_take_row(distribution, index, (num_rows, num_bands)), describe(distribution))
+
+
+_TRUNCATED = (
+    dist.LeftTruncatedDistribution,
+    dist.RightTruncatedDistribution,
+    dist.TwoSidedTruncatedDistribution,
+)
+
+
+def _take_row(distribution, index, shape):
+    """Return one row of a distribution that broadcasts to a shape of independent values.
+
+    Made anew from the row's arguments: an expanded distribution has none of its own, and an indexed one would keep
+    its old batch shape.
+    """
+    if isinstance(distribution, dist.ExpandedDistribution):
+        return _take_row(distribution.base_dist, index, shape)
+    names = distribution.arg_constraints
+    arguments = {a: jnp.broadcast_to(jnp.asarray(getattr(distribution, a)), shape)[index] for a in names}
+    if isinstance(distribution, _TRUNCATED):
+        return type(distribution)(_take_row(distribution.base_dist, index, shape), **arguments)
+    if not arguments:
+        raise ConfigError(
+            f"a {type(distribution).__name__} cannot be a prior on fluxes, as it has no arguments for each source; "
+            "use a plain distribution such as dist.LogNormal."
+        )
+    return type(distribution)(**arguments)

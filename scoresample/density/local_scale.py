@@ -7,7 +7,7 @@ import scipy.fft
 import scipy.linalg
 from jaxtyping import Array, Float
 
-from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology, to_morphology
+from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology
 from scoresample.models.psf import psf_transforms
 from scoresample.numerics.linear import DenseScale, LowRankScale, dense_precision, scale_from_precision
 
@@ -74,10 +74,12 @@ def _likelihood_precision(posterior, members, position, brightness) -> Float[np.
     grid = tuple(scipy.fft.next_fast_len(2 * largest + n, real=True) for n in psfs.shape[1:])
     kernels = psf_transforms(psfs, grid) / posterior.scene.model_psf.transform(grid)
     correlation = np.fft.irfft2(np.abs(kernels) ** 2, s=grid)
-    smooth = _smooth_weights(np.asarray(observation.inverse_variance, float), np.fft.irfft2(kernels, s=grid) ** 2)
+    smooth = _smooth_weights(
+        np.asarray(observation.inverse_variance, float), np.fft.irfft2(kernels, s=grid) ** 2
+    )
     for index, source in members:
         u = np.asarray(position[f"{source.name}.image"], float)
-        morphology = np.asarray(to_morphology(u), float)
+        morphology = np.expm1(COORDINATE_SCALE * u)
         slope = COORDINATE_SCALE * (morphology + 1)
         y, x = (o + np.arange(n) for o, n in zip(source.origin, source.shape, strict=True))
         height, width = smooth.shape[1:]

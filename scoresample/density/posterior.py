@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.data.observation import Observation
 from scoresample.density.base import AbstractDensity
-from scoresample.density.fluxes import FluxPosterior
 from scoresample.density.flux_prior import FluxPrior, make_flux_prior
+from scoresample.density.fluxes import FluxPosterior
 from scoresample.density.likelihood import Likelihood, make_likelihood
 from scoresample.density.local_scale import Block, local_scale
 from scoresample.density.parameters import Parameter
@@ -91,13 +91,15 @@ class Posterior(AbstractDensity):
         self.flux_prior, self.collapse = make_flux_prior(scene, flux, background, collapse)
         free = select_parameters(scene, by_kind, priors or {})
         self.fixed = {k: v for k, v in scene.parameters.items() if k not in {p.name for p in free}}
-        self.parameters = (*free, *(() if self.collapse else self.flux_prior.parameters(scene)))
+        if not self.collapse:
+            free += self.flux_prior.parameters(_flux_errors(self.likelihood, scene.parameters))
+        self.parameters = free
 
     # What a sampler asks for
 
     @property
     def score_only_terms(self) -> tuple[str, ...]:
-        return tuple(f"{p.name}' ({p.prior.name})".rstrip("'") for p in self.parameters if not p.has_log_prob)
+        return tuple(parameter.name for parameter in self.parameters if not parameter.has_log_prob)
 
     def explicit(self, position: Position) -> Float[Array, ""]:
         return self.log_likelihood(position) + self.explicit_prior(position)
@@ -142,7 +144,9 @@ class Posterior(AbstractDensity):
         return MaximizedFluxes(self) if self.collapse else self
 
     def for_compilation(self) -> "Posterior":
-        return eqx.tree_at(lambda p: (p.scene, p.observation), self, (None, None), is_leaf=lambda x: x is None)
+        return eqx.tree_at(
+            lambda p: (p.scene, p.observation), self, (None, None), is_leaf=lambda x: x is None
+        )
 
     # What it is made of
 
@@ -262,6 +266,14 @@ class MaximizedFluxes(AbstractDensity):
 
 
 @eqx.filter_jit
+def _flux_errors(likelihood: Likelihood, values: dict[str, Array]) -> Float[Array, "band column"]:
+    """Return the error of each flux and of the background if all others were known."""
+    columns = likelihood.columns(values)
+    flat = jnp.zeros((columns.shape[1], columns.shape[0]), columns.dtype)
+    return likelihood.solve(columns, flat, flat).unit
+
+
+@eqx.filter_jit
 def _solve(posterior: Posterior, values: dict[str, Array]) -> FluxPosterior:
     return posterior.solve(posterior.columns(values))
 
@@ -288,7 +300,9 @@ def _brightness(posterior: Posterior, position: Position) -> Float[Array, "band 
 def _source_images(posterior: Posterior, position: Position) -> Float[Array, "column band y x"]:
     values = posterior.values(position)
     columns = posterior.columns(values)
-    amplitudes = _solve(posterior, values).mean if posterior.collapse else posterior.given_amplitudes(position)
+    amplitudes = (
+        _solve(posterior, values).mean if posterior.collapse else posterior.given_amplitudes(position)
+    )
     images = amplitudes.T[:, :, None] * columns
     return images.reshape(*images.shape[:2], *posterior.likelihood.renderer.shape)
 
@@ -297,5 +311,6 @@ def _check_frames(scene: Scene, observation: Observation) -> None:
     if scene.frame.shape != observation.frame.shape or scene.frame.bands != observation.frame.bands:
         raise ShapeError(
             f"the scene is on {scene.frame.shape} pixels in {scene.frame.bands}, the observation on "
-            f"{observation.frame.shape} in {observation.frame.bands}; make the scene with initialize_scene(obs, catalog)."
+            f"{observation.frame.shape} in {observation.frame.bands}; "
+            "make the scene with initialize_scene(obs, catalog)."
         )

@@ -36,7 +36,7 @@ def likelihood_diagonals(
 
     def one(position):
         values = posterior.values(position)
-        amplitudes = posterior.amplitudes(position)
+        brightness = posterior.brightness(position)
         found = {}
         for group in posterior.likelihood.renderer.groups:
             if not issubclass(group.kind, PixelMorphology):
@@ -44,10 +44,8 @@ def likelihood_diagonals(
             responses = _responses(posterior, group, values)
             for index, name, response in zip(group.members, group.names, responses, strict=True):
                 u = values[f"{name}.image"]
-                morphology = to_morphology(u)
-                scale = amplitudes[:, index] / jnp.sum(morphology)
-                slope = COORDINATE_SCALE * (morphology + 1)
-                found[name] = (slope**2 * jnp.einsum("b,byx->yx", scale**2, response), u)
+                slope = COORDINATE_SCALE * (to_morphology(u) + 1)
+                found[name] = (slope**2 * jnp.einsum("b,byx->yx", brightness[:, index] ** 2, response), u)
         return found
 
     return jax.lax.map(one, positions)
@@ -74,7 +72,11 @@ def _responses(posterior: Posterior, group: SourceGroup, values) -> Float[Array,
 
 
 def prior_diagonal(
-    key: PRNGKeyArray, prior: AbstractPrior, u: Float[Array, "draw y x"], relative_error: float, max_probes: int
+    key: PRNGKeyArray,
+    prior: AbstractPrior,
+    u: Float[Array, "draw y x"],
+    relative_error: float,
+    max_probes: int,
 ) -> tuple[Float[np.ndarray, "draw y x"], Float[np.ndarray, "y x"], int, bool]:
     r"""Return the diagonal of the negative Jacobian of a prior's score at each draw.
 
@@ -88,9 +90,9 @@ def prior_diagonal(
     all draws, and whether the error is as small as was asked for.
     """
     num_draws, size = len(u), u[0].size
-    if hasattr(prior, "precision_diagonal"):
-        exact = np.asarray(prior.precision_diagonal(), np.float64)
-        return np.broadcast_to(exact, u.shape), np.zeros(u.shape[1:]), 0, True
+    constant = prior.precision_diagonal()
+    if constant is not None:
+        return np.broadcast_to(np.asarray(constant, np.float64), u.shape), np.zeros(u.shape[1:]), 0, True
     products, count = [], 0
     while True:
         key, key_batch = jax.random.split(key)
@@ -121,7 +123,9 @@ def _product(prior: AbstractPrior, u: Float[Array, "y x"], probe: Float[Array, "
 
 
 @eqx.filter_jit
-def _probe(prior: AbstractPrior, u: Float[Array, "draw y x"], key: PRNGKeyArray) -> Float[Array, "draw probe n"]:
+def _probe(
+    prior: AbstractPrior, u: Float[Array, "draw y x"], key: PRNGKeyArray
+) -> Float[Array, "draw probe n"]:
     def one(arguments):
         image, key = arguments
         probes = jax.random.rademacher(key, (BATCH, image.size), image.dtype)

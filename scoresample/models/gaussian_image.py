@@ -48,17 +48,17 @@ class GaussianImagePrior(AbstractLogPrior):
         r"""Return :math:`L^{-1}(u - m)`, standard normal when u is a draw."""
         return self.root.inverse((u - self.for_shape(u.shape).mean).ravel()).reshape(u.shape)
 
-    def log_prob(self, u: Float[Array, "y x"]) -> Float[Array, ""]:
-        r"""Return :math:`-|L^{-1}(u-m)|^2/2 - \log|L| - (D/2)\log 2\pi`."""
-        z = self.whiten(u)
+    def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
+        r"""Return :math:`-|L^{-1}(value - m)|^2/2 - \log|L| - (D/2)\log 2\pi`."""
+        z = self.whiten(value)
         return -0.5 * jnp.sum(z**2) - self.root.log_det() - 0.5 * z.size * np.log(2 * np.pi)
 
-    def score(self, u: Float[Array, "y x"]) -> Float[Array, "y x"]:
-        r"""Return :math:`-L^{-T} L^{-1} (u - m)`."""
+    def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        r"""Return :math:`-L^{-T} L^{-1} (value - m)`."""
         scale = self.root
-        z = self.whiten(u).ravel()
+        z = self.whiten(value).ravel()
         inverse_transpose = z + scale.directions @ ((1 / scale.stretch - 1) * (z @ scale.directions))
-        return -(inverse_transpose / scale.diagonal).reshape(u.shape)
+        return -(inverse_transpose / scale.diagonal).reshape(value.shape)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
         """Return ``n`` independent images; ``shape`` is that of the prior."""

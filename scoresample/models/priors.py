@@ -38,6 +38,10 @@ class AbstractPrior(eqx.Module):
         """
         return None
 
+    def precision_diagonal(self) -> Float[Array, "..."] | None:
+        """Return the diagonal of minus the score's Jacobian where it is the same everywhere, else None."""
+        return None
+
 
 class AbstractLogPrior(AbstractPrior):
     """A prior with a density; its score is the exact gradient of ``log_prob``."""

@@ -112,9 +112,7 @@ class Renderer(eqx.Module):
         }
         return jnp.stack([found[index] for index in sorted(found)])
 
-    def columns(
-        self, values: Mapping[str, Array], unit_flux: bool = True
-    ) -> Float[Array, "source band y x"]:
+    def columns(self, values: Mapping[str, Array], unit_flux: bool = True) -> Float[Array, "source band y x"]:
         """Return the image of each source per unit of flux.
 
         Parameters

@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -176,7 +176,9 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     return Problem(provenance, catalog, Posterior(scene, observation, image=prior))
 
 
-def climb(problem: Problem, settings: RunSettings, folder: Path, *, resume: bool = False, progress: bool = False):
+def climb(
+    problem: Problem, settings: RunSettings, folder: Path, *, resume: bool = False, progress: bool = False
+):
     """Find the MAP and keep it in ``map.npz``, or take it from there when resuming; return a `MAPResult`."""
     path = folder / MAP
     if resume and path.exists():
@@ -246,7 +248,7 @@ def _keys(problem: Problem, settings: RunSettings):
 
 
 @contextmanager
-def _timing(seconds: dict[str, float], name: str) -> Iterator[None]:
+def _timing(seconds: dict[str, float], name: str) -> Generator[None, None, None]:
     """Note how long a step takes, in wall-clock seconds."""
     begun = time.perf_counter()
     yield

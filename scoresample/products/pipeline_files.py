@@ -80,7 +80,9 @@ def load_map(
         history = MAPHistory(*(arrays[f"history/{name}"] for name in MAPHistory._fields))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         message = " ".join(str(error).split())
-        raise FileFormatError(f"{path}: not a complete MAP file ({message}); run 'scoresample map' again.") from None
+        raise FileFormatError(
+            f"{path}: not a complete MAP file ({message}); run 'scoresample map' again."
+        ) from None
     _check_same_input(path.name, note["input"], provenance)
     wanted = plain(asdict(settings))
     for name in _OF_THE_MODEL:
@@ -124,7 +126,9 @@ def read_stored(path: Path) -> StoredDraws:
     tree = load_draws(path)
     settings = json.loads(tree.attrs.get("settings", "{}"))
     if "run" not in settings:
-        raise ConfigError(f"{path.name} was not written by a run over scenes; run 'scoresample sample' first.")
+        raise ConfigError(
+            f"{path.name} was not written by a run over scenes; run 'scoresample sample' first."
+        )
     groups = [
         {str(name): np.asarray(values) for name, values in tree[group].data_vars.items()}
         if group in tree.children
@@ -162,18 +166,24 @@ def restore_draws(
             position[name] = derived.pop(name).astype(dtype)
         elif images:
             if name not in stored.images:
-                raise ConfigError(f"{DRAWS} has no images, which this step needs; sample again with --images thin.")
+                raise ConfigError(
+                    f"{DRAWS} has no images, which this step needs; sample again with --images thin."
+                )
             position[name] = np.repeat(stored.images[name], THINNING, axis=1)[:, :num_draws].astype(dtype)
     return Draws(position, derived, stored.stats, stored.status, stored.settings, posterior)
 
 
-def finished_report(path: Path, provenance: Mapping[str, Any], settings: RunSettings) -> dict[str, Any] | None:
+def finished_report(
+    path: Path, provenance: Mapping[str, Any], settings: RunSettings
+) -> dict[str, Any] | None:
     """Return the report of a finished run of this very input and these settings, None if there is none."""
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    same = report.get("input") == plain(provenance) and report.get("settings", {}).get("run") == plain(asdict(settings))
+    same = report.get("input") == plain(provenance) and report.get("settings", {}).get("run") == plain(
+        asdict(settings)
+    )
     return report if same and report.get("status") == "done" else None
 
 

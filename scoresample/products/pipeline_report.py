@@ -3,7 +3,7 @@
 import importlib.metadata
 import platform
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,17 @@ from scoresample.products.photometry import LEVELS, flux_samples, variance_from_
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPResult
 
-_DECISIVE = ("scoresample", "jax", "jaxlib", "numpy", "blackjax", "numpyro", "equinox", "optax", "arviz-stats")
+_DECISIVE = (
+    "scoresample",
+    "jax",
+    "jaxlib",
+    "numpy",
+    "blackjax",
+    "numpyro",
+    "equinox",
+    "optax",
+    "arviz-stats",
+)
 
 
 def make_report(
@@ -86,7 +96,7 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def noting_warnings() -> Iterator[list[str]]:
+def noting_warnings() -> Generator[list[str]]:
     """Give a list that grows with every `ScoresampleWarning`; they are shown as before."""
     noted: list[str] = []
     with warnings.catch_warnings():

@@ -60,7 +60,9 @@ def run_scenes(
     names = [path.name[: -len(scene_suffix(path))] for path in paths]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ConfigError(f"{len(twice)} scene files are called {twice[0]!r}; give every scene a name of its own.")
+        raise ConfigError(
+            f"{len(twice)} scene files are called {twice[0]!r}; give every scene a name of its own."
+        )
     results: list[SceneResult] = []
     for name, path in zip(names, paths, strict=True):
         if results and results[-1].status in ("interrupted", "not run"):

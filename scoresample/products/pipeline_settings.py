@@ -39,10 +39,10 @@ class RunSettings:
         If a value is out of range.
     """
 
-    sampler: str = "nuts"
+    sampler: str = "hmc"
     chains: int = 4
-    warmup: int = 300
-    draws: int = 500
+    warmup: int = 200
+    draws: int = 600
     seed: int = 7
     max_steps: int = 1000
     background: bool = True
@@ -54,7 +54,9 @@ class RunSettings:
     def __post_init__(self):
         for name, allowed in (("sampler", SAMPLERS), ("images", IMAGES)):
             if getattr(self, name) not in allowed:
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}.")
+                raise ConfigError(
+                    f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}."
+                )
         for name, least in (
             ("chains", 1), ("warmup", 0), ("draws", 1), ("seed", 0), ("max_steps", 1), ("num_flux_draws", 1),
         ):  # fmt: skip

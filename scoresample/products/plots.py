@@ -97,9 +97,9 @@ def _what_to_draw(posterior: Posterior, draws: Draws | MAPResult | PyTree) -> tu
         samples[:, unseen_fluxes(posterior)] = np.nan
         images = mean_object_images(draws)
         return images, FluxRange(samples.mean(axis=0), *np.quantile(samples, [0.16, 0.84], axis=0))
-    position = draws.position if isinstance(draws, MAPResult) else draws
+    position = jax.tree.map(jnp.asarray, draws.position if isinstance(draws, MAPResult) else draws)
     posterior.check_position(position)
-    images = object_images(posterior, jax.tree.map(jnp.asarray, position))
+    images = object_images(posterior, position)
     flux = np.where(unseen_fluxes(posterior), np.nan, images.objects.sum(axis=(2, 3)))
     return images, FluxRange(flux, flux, flux)
 

@@ -50,7 +50,9 @@ class WindowAdaptation(NamedTuple):
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
         state = AdaptationState(step_init(jnp.asarray(step_size, dtype)), mass_init(size))
         # The loops over steps need leaves that are arrays of one dtype from the first step on.
-        return jax.tree.map(lambda x: jnp.asarray(x, dtype if jnp.result_type(x).kind == "f" else None), state)
+        return jax.tree.map(
+            lambda x: jnp.asarray(x, dtype if jnp.result_type(x).kind == "f" else None), state
+        )
 
     def update(
         self,
@@ -71,7 +73,9 @@ class WindowAdaptation(NamedTuple):
         mass = jax.lax.cond(slow, learn, lambda m: m, state.mass)
         mass = jax.lax.cond(ends_window, mass_final, lambda m: m, mass)
         restarted = step_init(step_final(step_size))
-        step_size = jax.tree.map(lambda a, b: jnp.where(ends_window, a, b).astype(b.dtype), restarted, step_size)
+        step_size = jax.tree.map(
+            lambda a, b: jnp.where(ends_window, a, b).astype(b.dtype), restarted, step_size
+        )
         return AdaptationState(step_size, mass)
 
     def current(self, state: AdaptationState) -> Tuning:

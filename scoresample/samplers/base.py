@@ -70,8 +70,10 @@ class AbstractKernel(AbstractSampler):
         """Return the state of a chain at a point."""
 
     @abc.abstractmethod
-    def step(self, key: PRNGKeyArray, state, log_prob, tuning: Tuning) -> tuple[Any, dict[str, Array]]:
-        """Return the next state and its statistics."""
+    def step(
+        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, tuning: Tuning
+    ) -> tuple[Any, dict[str, Array]]:
+        """Return the next state and its statistics; ``shared`` is the same key for all chains."""
 
     def first_step_size(self, size: int) -> float:
         """Return where warm-up starts; coordinates are of order one."""

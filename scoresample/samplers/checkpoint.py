@@ -19,7 +19,9 @@ def fingerprint(*trees: Any) -> str:
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(trees):
         if eqx.is_array(leaf):
-            leaf = jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+            leaf = (
+                jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
+            )
             digest.update(np.ascontiguousarray(leaf).tobytes())
         else:
             digest.update(repr(leaf).encode())
@@ -46,10 +48,12 @@ def read_note(path: Path, wanted: str) -> dict[str, Any]:
         If it cannot be read.
     """
     try:
-        with np.load(path) as archive:
+        with open(path, "rb") as file, np.load(file) as archive:  # np.load leaves a broken file open
             note = json.loads(archive["note"].tobytes())
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise FileFormatError(f"checkpoint {path.name} cannot be read ({error}); delete it to start anew.") from None
+        raise FileFormatError(
+            f"checkpoint {path.name} cannot be read ({error}); delete it to start anew."
+        ) from None
     if note["fingerprint"] != wanted:
         raise ConfigError(
             f"checkpoint {path.name} belongs to a run with other data, settings or seed; "

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Key, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity
 from scoresample.samplers.adaptation import AdaptationState, WindowAdaptation
@@ -14,9 +14,10 @@ CHUNK = 25
 """Steps in one compiled piece: between two looks at progress, checkpoints and Ctrl-C."""
 
 
-def chain_keys(key: PRNGKeyArray, step: Array, num_chains: int) -> PRNGKeyArray:
-    """Return one key for each chain at a step, the same however a run is cut into pieces."""
-    return jax.random.split(jax.random.fold_in(key, step), num_chains)
+def step_keys(key: PRNGKeyArray, step: Array, num_chains: int) -> tuple[Key[Array, " chain"], PRNGKeyArray]:
+    """Return one key for each chain at a step, and one for all, the same however a run is cut into pieces."""
+    keys = jax.random.split(jax.random.fold_in(key, step), num_chains + 1)
+    return keys[:-1], keys[-1]
 
 
 def _log_prob(density: AbstractDensity, whitening: Whitening):
@@ -49,8 +50,8 @@ def warm_up(
     def step(index, carry):
         states, adapting, _ = carry
         tuning = adaptation.current(adapting)
-        keys = chain_keys(key, first + index, states.position.shape[0])
-        states, stats = jax.vmap(lambda k, s: kernel.step(k, s, log_prob, tuning))(keys, states)
+        keys, shared = step_keys(key, first + index, states.position.shape[0])
+        states, stats = jax.vmap(lambda k, s: kernel.step(k, shared, s, log_prob, tuning))(keys, states)
         acceptance = stats["acceptance_rate"]
         adapting = adaptation.update(adapting, states.position, acceptance, slow[index], ends_window[index])
         return states, adapting, jnp.mean(acceptance)
@@ -74,11 +75,11 @@ def draw(
     log_prob = _log_prob(density, whitening)
 
     def step(index, states):
-        keys = chain_keys(key, first + index, states.position.shape[0])
+        keys, shared = step_keys(key, first + index, states.position.shape[0])
 
         def one(key, state):
             key_move, key_derive = jax.random.split(key)
-            state, stats = kernel.step(key_move, state, log_prob, tuning)
+            state, stats = kernel.step(key_move, shared, state, log_prob, tuning)
             position = whitening.position(state.position)
             return state, (position, density.derive(key_derive, position), stats)
 
@@ -105,7 +106,7 @@ def draw_normal(
             position = whitening.position(z)
             return position, density.derive(key_derive, position), {}
 
-        return states, jax.vmap(one)(chain_keys(key, first + index, num_chains))
+        return states, jax.vmap(one)(step_keys(key, first + index, num_chains)[0])
 
     return _collect(step, jnp.zeros(()), num_steps)
 

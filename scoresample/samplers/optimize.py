@@ -90,7 +90,7 @@ def find_map(
     if method not in ("auto", "lbfgs", "adam"):
         raise ConfigError(f"method is {method!r}; it must be 'auto', 'lbfgs' or 'adam'.")
     if start is None:
-        start = _own_start(density)
+        start = density.initial_position()
     density.check_position(start)
     if method == "lbfgs" and not density.has_log_prob:
         density.log_prob(start)  # raises ScoreOnlyError naming the term
@@ -102,12 +102,12 @@ def find_map(
         empty = np.zeros(0)
         return MAPResult(start, "converged", MAPHistory(empty, empty, empty))
     climber = Climber(method, max_steps, learning_rate)
-    rows, status = [], "max_steps"
+    rows, status, reached = [], "max_steps", start
     with tqdm(total=max_steps, desc="MAP", disable=not progress) as bar:
         try:
             while len(rows) < max_steps and status == "max_steps":
                 key = jax.random.fold_in(jax.random.key(0), len(rows))
-                whitening, _ = add_curvature(key, compiled, local_whitening(original, whitening.center))
+                whitening, _ = add_curvature(key, compiled, local_whitening(original, reached))
                 state = climber.init(compiled, whitening)
                 for _ in range(_ROUND if method == "lbfgs" else max_steps):
                     num_steps = min(_CHUNK, max_steps - len(rows))
@@ -115,16 +115,16 @@ def find_map(
                         break
                     state, chunk = climber.climb(compiled, whitening, state, num_steps)
                     rows.extend(np.asarray(chunk)[:num_steps])
+                    reached = whitening.position(state.z)
                     bar.update(num_steps)
                     bar.set_postfix(log_prob=f"{rows[-1][0]:.2f}", score=f"{rows[-1][1]:.3g}")
                     status = _judge(rows[-num_steps:], tolerance, climber.method)
                     if status != "max_steps":
                         break
-                whitening = eqx.tree_at(lambda w: w.center, whitening, whitening.position(state.z))
         except KeyboardInterrupt:
             status = "interrupted"
     columns = np.asarray(rows).reshape(-1, 3).T
-    return MAPResult(whitening.center, status, MAPHistory(*columns))
+    return MAPResult(reached, status, MAPHistory(*columns))
 
 
 def _judge(rows: list, tolerance: float, method: str) -> str:
@@ -137,12 +137,6 @@ def _judge(rows: list, tolerance: float, method: str) -> str:
 
 _CHUNK = 20  # steps between looks at convergence, progress and Ctrl-C
 _ROUND = 2  # chunks of L-BFGS before the curvature is measured anew
-
-
-def _own_start(density: AbstractDensity) -> Position:
-    if not hasattr(density, "initial_position"):
-        raise ConfigError("this density has no start of its own; pass start, a position to climb from.")
-    return density.initial_position()
 
 
 class ClimbState(NamedTuple):
@@ -186,8 +180,10 @@ class Climber(eqx.Module):
 
         def step(index, carry):
             state, rows = carry
-            after = self._lbfgs(density, whitening, state) if self.method == "lbfgs" else self._adam(
-                density, whitening, state
+            after = (
+                self._lbfgs(density, whitening, state)
+                if self.method == "lbfgs"
+                else self._adam(density, whitening, state)
             )
             row = jnp.stack([-after.loss, _rms(after.gradient), _rms(after.z - state.z)])
             return after, rows.at[index].set(row)

@@ -96,7 +96,9 @@ def sample(
         if known:
             whitening, _ = add_curvature(key_curvature, compiled, whitening)
         z = _first_coordinates(key_start, whitening, starts, num_chains, disperse=known and len(starts) == 1)
-        status, step_size = run.chains(key_run, sampler, whitening, z, adapt_mass=sampler.uses_mass and not known)
+        status, step_size = run.chains(
+            key_run, sampler, whitening, z, adapt_mass=sampler.uses_mass and not known
+        )
     position, derived, stats = run.collected()
     settings = {
         "sampler": settings_of(sampler),
@@ -138,7 +140,9 @@ class _Run:
         recenter_at = [] if adapt_mass else _recenter_steps(self.sizes["num_warmup"])
         key_warm, key_draw = jax.random.split(key)
         try:
-            with tqdm(total=self.sizes["num_warmup"], initial=warmed, desc="warm-up", disable=not self.progress) as bar:
+            with tqdm(
+                total=self.sizes["num_warmup"], initial=warmed, desc="warm-up", disable=not self.progress
+            ) as bar:
                 while warmed < self.sizes["num_warmup"]:
                     n = min(chunks.CHUNK, self.sizes["num_warmup"] - warmed)
                     states, adapting, acceptance = chunks.warm_up(
@@ -149,7 +153,9 @@ class _Run:
                     warmed += n
                     if warmed in recenter_at:
                         key_again = jax.random.fold_in(key, warmed)
-                        whitening, z = recenter(key_again, self.original, self.density, whitening, states.position)
+                        whitening, z = recenter(
+                            key_again, self.original, self.density, whitening, states.position
+                        )
                         states = chunks.start_chains(kernel, self.density, whitening, z)
                         step_size = float(adaptation.current(adapting).step_size)
                         adapting = adaptation.init(whitening.size, step_size, z.dtype)
@@ -161,7 +167,14 @@ class _Run:
                 while (first := self._num_done()) < self.sizes["num_draws"]:
                     n = min(chunks.CHUNK, self.sizes["num_draws"] - first)
                     states, out = chunks.draw(
-                        kernel, self.density, whitening, key_draw, states, tuning, jnp.asarray(first), jnp.asarray(n)
+                        kernel,
+                        self.density,
+                        whitening,
+                        key_draw,
+                        states,
+                        tuning,
+                        jnp.asarray(first),
+                        jnp.asarray(n),
                     )
                     self._append(out, n, bar)
                     self._keep((states, adapting, whitening), warmed)
@@ -189,7 +202,12 @@ class _Run:
                 while (first := self._num_done()) < self.sizes["num_draws"]:
                     n = min(chunks.CHUNK, self.sizes["num_draws"] - first)
                     _, out = chunks.draw_normal(
-                        self.density, whitening, key, self.sizes["num_chains"], jnp.asarray(first), jnp.asarray(n)
+                        self.density,
+                        whitening,
+                        key,
+                        self.sizes["num_chains"],
+                        jnp.asarray(first),
+                        jnp.asarray(n),
                     )
                     self._append(out, n, bar)
         except KeyboardInterrupt:
@@ -224,7 +242,9 @@ class _Run:
         return read_note(self.path, self.mark) if self.path is not None and self.path.exists() else None
 
     def _keep(self, state, warmed: int, now: bool = False) -> None:
-        if self.path is None or not (now or time.perf_counter() - self.saved_at > _SECONDS_BETWEEN_CHECKPOINTS):
+        if self.path is None or not (
+            now or time.perf_counter() - self.saved_at > _SECONDS_BETWEEN_CHECKPOINTS
+        ):
             return
         note = {"fingerprint": self.mark, "warmed": warmed, "num_done": self._num_done()}
         draws = [jax.tree.map(lambda *parts: np.concatenate(parts), *self.done)] if self.done else []
@@ -257,7 +277,9 @@ def _recenter_steps(num_warmup: int) -> list[int]:
 
     The maximum is no typical point in thousands of dimensions, and curvature there is not that of the bulk.
     """
-    return sorted({round(num_warmup * part / chunks.CHUNK) * chunks.CHUNK for part in (0.2, 0.5)} - {0, num_warmup})
+    return sorted(
+        {round(num_warmup * part / chunks.CHUNK) * chunks.CHUNK for part in (0.2, 0.5)} - {0, num_warmup}
+    )
 
 
 def _padded(flags: np.ndarray):
@@ -265,19 +287,23 @@ def _padded(flags: np.ndarray):
 
 
 def _check_sizes(num_chains: int, num_warmup: int, num_draws: int) -> None:
-    for name, value, least in (("num_chains", num_chains, 1), ("num_warmup", num_warmup, 0), ("num_draws", num_draws, 1)):
+    for name, value, least in (
+        ("num_chains", num_chains, 1),
+        ("num_warmup", num_warmup, 0),
+        ("num_draws", num_draws, 1),
+    ):
         if value < least:
             raise ConfigError(f"{name} is {value}; it must be at least {least}.")
 
 
 def _starts(density: AbstractDensity, start, num_chains: int) -> list[Position]:
     if start is None:
-        if not hasattr(density, "initial_position"):
-            raise ConfigError("this density has no start of its own; pass start, a position.")
         start = density.initial_position()
     starts = list(start) if isinstance(start, (list, tuple)) else [start]
     if len(starts) not in (1, num_chains):
-        raise ConfigError(f"start holds {len(starts)} positions for {num_chains} chains; give one, or one for each.")
+        raise ConfigError(
+            f"start holds {len(starts)} positions for {num_chains} chains; give one, or one for each."
+        )
     starts = [jax.tree.map(jnp.asarray, position) for position in starts]
     for position in starts:
         density.check_position(position)

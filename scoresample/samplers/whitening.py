@@ -83,7 +83,10 @@ DEFAULT_DIRECTIONS = 150
 
 @eqx.filter_jit
 def add_curvature(
-    key: PRNGKeyArray, density: AbstractDensity, whitening: Whitening, num_directions: int = DEFAULT_DIRECTIONS
+    key: PRNGKeyArray,
+    density: AbstractDensity,
+    whitening: Whitening,
+    num_directions: int = DEFAULT_DIRECTIONS,
 ) -> tuple[Whitening, Float[Array, " k"]]:
     r"""Return the whitening with the leading curvature directions at its center, in place of any it had.
 
@@ -103,7 +106,7 @@ def add_curvature(
         return pull_back(density.score(position))[0]
 
     start = jax.random.normal(key, (size,), z.dtype)
-    negative_hessian = lambda v: -hessian_vector(gradient, z, v)  # noqa: E731
+    negative_hessian = lambda v: -hessian_vector(gradient, z, v)
     values, directions, _ = lanczos(negative_hessian, start, min(num_directions, size))
     stretch = jnp.where(jnp.abs(values) > 1e-3, 1 / jnp.sqrt(jnp.maximum(jnp.abs(values), 1e-3)), 1.0)
     rest = LowRankScale(whitening.rest.diagonal, directions, stretch.astype(z.dtype))

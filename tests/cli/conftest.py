@@ -27,13 +27,17 @@ def write_tiny(seed_shift):
 
     def write(path, seed=0):
         rng = np.random.default_rng(seed + seed_shift)
-        shapes = np.stack([gaussian(SHAPE, center, sigma) for center, sigma in zip(CENTERS, (2.4, 1.4), strict=True)])
+        shapes = np.stack(
+            [gaussian(SHAPE, center, sigma) for center, sigma in zip(CENTERS, (2.4, 1.4), strict=True)]
+        )
         images = np.einsum("kb,kyx->byx", FLUX, shapes) + 0.1 * rng.normal(size=(2, *SHAPE)) + 0.02
         psf = gaussian((13, 13), (6, 6), 1.4)
         observation = make_observation(
             images, np.full(images.shape, 100.0), np.stack([psf / psf.sum()] * 2), BANDS, flux_unit="nJy"
         )
-        write_scene(path, observation, make_catalog(CENTERS, is_star=[False, True], true_flux=FLUX, bands=BANDS))
+        write_scene(
+            path, observation, make_catalog(CENTERS, is_star=[False, True], true_flux=FLUX, bands=BANDS)
+        )
         return path
 
     return write

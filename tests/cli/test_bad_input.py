@@ -14,7 +14,10 @@ BAD = {
     "negative psf": ({"psfs": lambda p: -p}, ["PSF of band 'g'", "positive sum"]),
     "band twice": ({"bands": lambda b: np.array(["g", "g"])}, ["band 'g' comes 2 times"]),
     "outside": ({"centers": lambda c: c + np.array([100.0, 0.0])}, ["outside the image of 24 x 24"]),
-    "no sources": ({"centers": lambda c: c[:0], "object_id": None, "is_star": None, "true_flux": None}, ["no sources"]),
+    "no sources": (
+        {"centers": lambda c: c[:0], "object_id": None, "is_star": None, "true_flux": None},
+        ["no sources"],
+    ),
     "masked center": ({"mask": lambda w: mask_at(w, 9, 8)}, ["masked"]),
     "all masked": ({"mask": lambda w: np.full(w.shape, 1)}, ["mask"]),
     "missing key": ({"psfs": None}, ["no key 'psfs'"]),
@@ -33,8 +36,6 @@ def mask_at(weights, y, x):
     return mask
 
 
-
-
 @pytest.fixture
 def earlier(tmp_path):
     """A folder with results of an earlier run, and a check that they are still all there is."""
@@ -44,7 +45,9 @@ def earlier(tmp_path):
     for name in names:
         (out / name).write_text(f"earlier {name}")
     yield out
-    assert {path.name: path.read_text() for path in out.iterdir()} == {name: f"earlier {name}" for name in names}
+    assert {path.name: path.read_text() for path in out.iterdir()} == {
+        name: f"earlier {name}" for name in names
+    }
 
 
 @pytest.mark.parametrize("kind", BAD)

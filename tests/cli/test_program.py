@@ -15,7 +15,9 @@ COMMAND = [sys.executable, "-m", "scoresample"]
 
 
 def test_help_comes_fast_and_without_jax():
-    code = "import sys; from scoresample.cli import main; main.main(['run', '--help'], prog_name='scoresample')"
+    code = (
+        "import sys; from scoresample.cli import main; main.main(['run', '--help'], prog_name='scoresample')"
+    )
     code = f"import atexit, sys; atexit.register(lambda: print('jax' in sys.modules, 'numpy' in sys.modules)); {code}"
     begun = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

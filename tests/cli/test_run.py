@@ -78,7 +78,9 @@ def test_both_catalogs_hold_the_same_and_agree_with_the_draws(finished):
     assert list(fits["status"]) == ["done", "done"]
 
 
-def test_the_same_settings_give_the_same_draws_and_another_seed_others(scoresample, tiny, fast, finished, tmp_path):
+def test_the_same_settings_give_the_same_draws_and_another_seed_others(
+    scoresample, tiny, fast, finished, tmp_path
+):
     scoresample("run", tiny, "-o", tmp_path / "again", *fast)
     scoresample("run", tiny, "-o", tmp_path / "other", *fast, "--seed", 8)
     np.testing.assert_array_equal(fluxes(tmp_path / "again"), fluxes(finished[0]))
@@ -124,7 +126,9 @@ def test_resume_with_other_settings_is_an_error(scoresample, tiny, fast, tmp_pat
     scoresample("run", tiny, "-o", tmp_path, *fast)
     before = contents(tmp_path)
     one_line_error(scoresample("run", tiny, "-o", tmp_path, *fast, "--seed", 8, "--resume"), "checkpoint")
-    one_line_error(scoresample("run", tiny, "-o", tmp_path, *fast, "--no-background", "--resume"), "background")
+    one_line_error(
+        scoresample("run", tiny, "-o", tmp_path, *fast, "--no-background", "--resume"), "background"
+    )
     assert contents(tmp_path) == before
 
 

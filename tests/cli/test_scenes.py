@@ -29,7 +29,9 @@ def test_one_broken_scene_of_three_has_its_rows_and_the_rest_is_done(scoresample
     table = read_flux_catalog(out / "fluxes.fits")
     assert list(table["sceneId"]) == ["scene_0"] * 2 + ["scene_1"] * 2 + ["scene_2"] * 2
     assert list(table["objectId"]) == ["0", "1"] * 3
-    assert [status.split(":")[0] for status in table["status"]] == ["done"] * 2 + ["failed"] * 2 + ["done"] * 2
+    assert [status.split(":")[0] for status in table["status"]] == ["done"] * 2 + ["failed"] * 2 + [
+        "done"
+    ] * 2
     assert "not finite" in table["status"][2]
     failed = np.isin(table["sceneId"], ["scene_1"])
     for name in ("g_flux", "r_fluxErr", "flux_Cov"):
@@ -43,7 +45,9 @@ def test_one_broken_scene_of_three_has_its_rows_and_the_rest_is_done(scoresample
             np.testing.assert_array_equal(rows[column], own[column])
 
 
-def test_a_scene_gives_the_same_alone_and_among_others_and_each_its_own_numbers(scoresample, three, fast, tmp_path):
+def test_a_scene_gives_the_same_alone_and_among_others_and_each_its_own_numbers(
+    scoresample, three, fast, tmp_path
+):
     scoresample("run", three[0], three[2], "-o", tmp_path / "both", *fast)
     scoresample("run", three[2], "-o", tmp_path / "alone", *fast)
     both, alone = (read_flux_catalog(tmp_path / name / "fluxes.fits") for name in ("both", "alone"))

@@ -19,7 +19,9 @@ def test_flat_and_normal_priors_are_integrated_out_and_others_sampled(make_scene
     assert Posterior(scene, observation, flux=dist.Normal(0, 100)).collapse
     assert not Posterior(scene, observation, flux=dist.HalfNormal(100.0)).collapse
     assert not Posterior(scene, observation, collapse=False).collapse
-    with pytest.raises(ConfigError, match=r"flat or Normal priors, got HalfNormal\(100\); pass collapse=False"):
+    with pytest.raises(
+        ConfigError, match=r"flat or Normal priors, got HalfNormal\(100\); pass collapse=False"
+    ):
         Posterior(scene, observation, flux=dist.HalfNormal(100.0), collapse=True)
 
 
@@ -46,11 +48,46 @@ def test_narrow_priors_win_and_wide_ones_are_flat(make_scene):
     np.testing.assert_allclose(narrow[:, :2], 7, rtol=1e-3)
 
 
-def test_sampled_fluxes_have_the_prior_density(make_scene):
+ROWS = np.array([[0.1, 0.2], [0.3, 0.4]])
+SAMPLED = {
+    "one for all": dist.Normal(50.0, 30.0),
+    "one for each": dist.Normal(100 * ROWS, 5.0),
+    "by source": dist.LogNormal(ROWS[:, :1], 1.0),
+    "by band": dist.TruncatedNormal(ROWS[0], 3.0, low=0.0),
+    "expanded": dist.Gamma(2.0, 3.0).expand((2, 2)),
+    "bounded": dist.Uniform(0.0, 100 * ROWS),
+}
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_sampled_fluxes_have_the_prior_density(make_scene, name):
+    scene, observation = make_scene(background=False)
+    prior = SAMPLED[name]
+    posterior = Posterior(scene, observation, flux=prior, collapse=False, center=None)
+    value = jnp.array([[1.0, 2.0], [3.0, 4.0]])
+    parts = posterior.parameters
+    found = sum(p.prior.log_prob(row) for p, row in zip(parts, value, strict=True))
+    np.testing.assert_allclose(float(found), float(jnp.sum(prior.log_prob(value))), rtol=1e-4)
+    position = {p.name: p.unconstrain(row) for p, row in zip(parts, value, strict=True)}
+    np.testing.assert_allclose(posterior.given_amplitudes(position), value.T, rtol=1e-4)
+    assert np.all(np.isfinite(posterior.parameters[0].scale().diagonal))
+
+
+def test_a_prior_without_arguments_is_refused(make_scene):
+    odd = dist.TransformedDistribution(dist.Normal(0.0, 1.0), dist.transforms.ExpTransform())
+    with pytest.raises(ConfigError, match="cannot be a prior on fluxes"):
+        Posterior(*make_scene(), flux=odd)
+
+
+def test_sampled_fluxes_come_in_the_order_of_the_columns(make_scene):
     scene, observation = make_scene()
     prior = dist.Normal(np.array([[10.0, 20.0], [30.0, 40.0]]), 5.0)
     posterior = Posterior(scene, observation, flux=prior, collapse=False, center=None)
-    position = {"star_0.flux": jnp.array([1.0, 2.0]), "star_1.flux": jnp.array([3.0, 4.0]), "background": jnp.ones(2)}
+    position = {
+        "star_0.flux": jnp.array([1.0, 2.0]),
+        "star_1.flux": jnp.array([3.0, 4.0]),
+        "background": jnp.ones(2),
+    }
     exact = float(prior.log_prob(jnp.array([[1.0, 2.0], [3.0, 4.0]])).sum())
     np.testing.assert_allclose(float(posterior.explicit_prior(position)), exact, rtol=1e-5)
     np.testing.assert_allclose(posterior.given_amplitudes(position), [[1, 3, 1], [2, 4, 1]])

@@ -81,13 +81,18 @@ def test_flat_evidence_is_the_integral_of_the_likelihood(problem):
     found = solve(columns, data, weight, mean[:, :2], flat)
     total = 0.0
     for b in range(BANDS):
-        center, unit = np.asarray(found.mean[b], float), np.sqrt(np.diag(np.asarray(found.covariance()[b], float)))
+        center, unit = (
+            np.asarray(found.mean[b], float),
+            np.sqrt(np.diag(np.asarray(found.covariance()[b], float))),
+        )
         steps = np.linspace(-9, 9, 361)
         grid = center + unit * np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1)
         residual = data[b] - grid @ columns[:, b]
         log_likelihood = -0.5 * np.sum(weight[b] * residual**2, axis=-1)
         peak = log_likelihood.max()
-        total += peak + np.log(np.sum(np.exp(log_likelihood - peak)) * np.prod(unit) * (steps[1] - steps[0]) ** 2)
+        total += peak + np.log(
+            np.sum(np.exp(log_likelihood - peak)) * np.prod(unit) * (steps[1] - steps[0]) ** 2
+        )
     np.testing.assert_allclose(float(found.log_evidence) + BANDS * np.log(2 * np.pi), total, rtol=1e-5)
 
 

@@ -29,7 +29,9 @@ def test_log_prob_is_half_the_weighted_sum_of_squares(make_scene, likelihood):
     columns = np.asarray(likelihood.columns(scene.parameters), float)
     amplitudes = np.array([[50.0, 45.0, 0.2], [80.0, 20.0, 0.1]])
     model = np.einsum("bk,kbp->bp", amplitudes, columns).reshape(2, 13, 13)
-    exact = -0.5 * np.sum(np.asarray(observation.inverse_variance) * (np.asarray(observation.images) - model) ** 2)
+    exact = -0.5 * np.sum(
+        np.asarray(observation.inverse_variance) * (np.asarray(observation.images) - model) ** 2
+    )
     found = likelihood.log_prob(jnp.asarray(columns), jnp.asarray(amplitudes))
     np.testing.assert_allclose(float(found), exact, rtol=1e-4)
 
@@ -37,7 +39,9 @@ def test_log_prob_is_half_the_weighted_sum_of_squares(make_scene, likelihood):
 def test_object_fluxes_sum_components_inside_the_frame(make_scene):
     scene, observation = make_scene()
     core = make_source("core", gaussian_morphology(5, 0.8), (12.6, 6.0), (5.0, 7.0), parent="star_1")
-    likelihood = make_likelihood(Scene(scene.frame, (*scene.sources, core), None, scene.model_psf), observation)
+    likelihood = make_likelihood(
+        Scene(scene.frame, (*scene.sources, core), None, scene.model_psf), observation
+    )
     columns = likelihood.columns(scene.parameters | core.parameters)
     amplitudes = jnp.array([[10.0, 20.0, 30.0], [1.0, 2.0, 3.0]])
     inside = np.asarray(columns.sum(axis=2))
@@ -60,7 +64,12 @@ def test_a_band_without_data_changes_nothing_in_the_others(make_scene):
 def test_a_source_without_pixels_leaves_its_neighbours_alone(make_scene):
     scene, observation = make_scene()
     outside = make_source("far", gaussian_morphology(5, 0.8), (40.0, 40.0), (5.0, 7.0))
-    posterior = Posterior(Scene(scene.frame, (*scene.sources, outside), None, scene.model_psf), observation, center=None, image=None)
+    posterior = Posterior(
+        Scene(scene.frame, (*scene.sources, outside), None, scene.model_psf),
+        observation,
+        center=None,
+        image=None,
+    )
     np.testing.assert_array_equal(posterior.likelihood.unseen, [[False, False, True]] * 2)
     alone = Posterior(Scene(scene.frame, scene.sources, None, scene.model_psf), observation, center=None)
     found, exact = posterior.amplitudes({}), alone.amplitudes({})

@@ -27,7 +27,9 @@ def integral(parameter, with_jacobian):
     def log_prob(x):
         return parameter.log_prob(x) if with_jacobian else parameter.prior.log_prob(parameter.constrain(x))
 
-    return float(np.sum(np.exp(np.asarray(jax.vmap(log_prob)(jnp.asarray(GRID)), float))) * (GRID[1] - GRID[0]))
+    return float(
+        np.sum(np.exp(np.asarray(jax.vmap(log_prob)(jnp.asarray(GRID)), float))) * (GRID[1] - GRID[0])
+    )
 
 
 @pytest.mark.parametrize("name", PRIORS)

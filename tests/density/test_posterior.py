@@ -50,8 +50,8 @@ def test_score_is_the_slope_of_log_prob(make_scene, seed_shift, name):
     direction = {n: jnp.asarray(rng.normal(size=v.shape), v.dtype) for n, v in start.items()}
     step = 0.02
     ends = {n: jnp.stack([start[n] - step * direction[n], start[n] + step * direction[n]]) for n in start}
-    low, high = jax.jit(jax.vmap(posterior.log_prob))(ends)
-    score = jax.jit(posterior.score)(start)
+    low, high = jax.jit(jax.vmap(lambda x: posterior.log_prob(x)))(ends)
+    score = jax.jit(lambda x: posterior.score(x))(start)
     slope = sum(float(jnp.sum(score[n] * direction[n])) for n in start)
     scale = np.sqrt(sum(float(jnp.sum(score[n] ** 2 * direction[n] ** 2)) for n in start))
     assert abs(float(high - low) / (2 * step) - slope) < 0.01 * scale + 0.02
@@ -74,7 +74,9 @@ def test_it_prints_one_line_per_term(galaxies, make_scene):
         "  galaxy_0.image: gaussian (7 x 7, noise_level 0.14, log_prob)",
         "  galaxy_1.image: gaussian (7 x 7, noise_level 0.14, log_prob)",
     ]
-    sampled = Posterior(*make_scene(background=False), flux=dist.LogNormal(4.0, 1.0), center=dist.Normal(0, 0.2))
+    sampled = Posterior(
+        *make_scene(background=False), flux=dist.LogNormal(4.0, 1.0), center=dist.Normal(0, 0.2)
+    )
     assert repr(sampled).splitlines() == [
         "Posterior",
         "  likelihood: Gaussian (336 pixels in gr, fluxes sampled, log_prob)",
@@ -89,7 +91,7 @@ def test_priors_by_name_win_over_kind_and_none_fixes(galaxies):
     posterior = Posterior(*galaxies, image=None, priors={"galaxy_1.image": load_gaussian_prior()})
     assert [p.name for p in posterior.parameters] == ["galaxy_1.image"]
     assert "galaxy_0.image" in posterior.fixed
-    with pytest.raises(ConfigError, match="'galaxy_2.image', which the scene lacks"):
+    with pytest.raises(ConfigError, match=r"'galaxy_2\.image', which the scene lacks"):
         Posterior(*galaxies, priors={"galaxy_2.image": None})
     with pytest.raises(ConfigError, match="'sersic_index', which the scene lacks"):
         Posterior(*galaxies, sersic_index=None)
@@ -102,9 +104,12 @@ def test_positions_that_do_not_fit_are_told_apart(galaxies):
     short = {n: v for n, v in position.items() if n != "galaxy_1.image"}
     wrong = position | {"galaxy_1.image": jnp.zeros((5, 7))}
     for bad, message in [
-        (short, r"the position has \['galaxy_0.image'\], but the posterior needs \['galaxy_0.image', 'galaxy_1.image'\]"),
+        (
+            short,
+            r"the position has \['galaxy_0.image'\], but the posterior needs \['galaxy_0.image', 'galaxy_1.image'\]",
+        ),
         (wrong, r"galaxy_1.image has shape \(5, 7\), but needs \(7, 7\)"),
-        (jnp.zeros(3), "the position has ArrayImpl"),
+        ({}, r"the position has \[\], but"),
     ]:
         with pytest.raises(PositionError, match=message) as caught:
             posterior.check_position(bad)
@@ -122,9 +127,9 @@ def test_a_score_only_prior_gives_no_number(galaxies):
     posterior = Posterior(*galaxies, priors={"galaxy_1.image": ScoreOnly()})
     position = posterior.initial_position()
     assert not posterior.has_log_prob
-    with pytest.raises(ScoreOnlyError, match=r"'galaxy_1.image' \(hidden\)"):
+    with pytest.raises(ScoreOnlyError, match=r"term 'galaxy_1\.image' gives only a score"):
         posterior.log_prob(position)
-    with pytest.raises(ScoreOnlyError, match="galaxy_1.image"):
+    with pytest.raises(ScoreOnlyError, match=r"galaxy_1\.image"):
         posterior.for_map().log_prob(position)
     assert "galaxy_1.image: hidden (7 x 7, noise_level 0.14, score only)" in repr(posterior)
 
@@ -135,7 +140,7 @@ def test_scores_with_and_without_values_add_up(galaxies):
     hidden = Posterior(*galaxies, priors=kinds | {"galaxy_1.image": ScoreOnly()})
     told = Posterior(*galaxies, priors=kinds | {"galaxy_1.image": dist.Normal(0, 2)})
     position = hidden.initial_position()
-    scores = [jax.jit(p.score)(position) for p in (hidden, told)]
+    scores = [eqx.filter_jit(p.score)(position) for p in (hidden, told)]
     for name in position:
         scale = float(jnp.abs(scores[1][name]).max())
         np.testing.assert_allclose(scores[0][name], scores[1][name], atol=1e-5 * scale)
@@ -154,7 +159,9 @@ def test_derived_fluxes_are_conditional_draws(galaxies, seed_shift):
         draws = np.asarray(derived["flux"], float)[:, :, b] / inside[:, b]
         error = np.sqrt(np.diag(covariance[b])[:2] / len(draws))
         assert np.all(np.abs(draws.mean(axis=0) - mean[b, :2]) < 5 * error)
-        np.testing.assert_allclose(np.cov(draws.T), covariance[b, :2, :2], atol=0.12 * covariance[b, :2, :2].max())
+        np.testing.assert_allclose(
+            np.cov(draws.T), covariance[b, :2, :2], atol=0.12 * covariance[b, :2, :2].max()
+        )
     assert derived["background"].shape == (4000, 2)
     assert derived["log_likelihood"].shape == (4000,)
 
@@ -184,7 +191,9 @@ def test_the_map_density_has_its_maximum_with_the_joint_one(galaxies):
     other = full | {"galaxy_0.flux": best[:, 0] + 5}
     at_best, elsewhere = float(joint.log_prob(full)), float(joint.log_prob(other))
     normal = dist.Normal(0, 1).log_prob(0.0) * 6 - 4 * np.log(30)
-    np.testing.assert_allclose(float(collapsed.for_map().log_prob(position)) + float(normal), at_best, rtol=1e-4)
+    np.testing.assert_allclose(
+        float(collapsed.for_map().log_prob(position)) + float(normal), at_best, rtol=1e-4
+    )
     assert elsewhere < at_best
 
 
@@ -206,3 +215,29 @@ def test_a_second_scene_of_the_same_shapes_compiles_nothing(make_scene, compilat
     values += [value_and_score(p.for_compilation(), x)[0] for p, x in [(first, moved), (second, position)]]
     assert compilations() == before
     assert len({float(value) for value in values}) == 3
+
+
+@pytest.mark.parametrize("flux", [None, dist.Normal(50, 30)], ids=["flat", "Normal"])
+def test_integrating_out_is_the_gaussian_integral_of_the_joint_density(galaxies, flux):
+    """The joint density at its best fluxes, times the volume of the Gaussian around them, up to a constant."""
+    collapsed, joint = (Posterior(*galaxies, flux=flux, collapse=c) for c in (True, False))
+    columns_of = jax.jit(lambda x: joint.columns(joint.values(x)))
+    weight = np.asarray(joint.likelihood.root_weight, float) ** 2
+    precision = np.array([0.0, 0.0, 0.0]) if flux is None else np.array([30.0**-2, 30.0**-2, 0.0])
+
+    def both(position):
+        best = collapsed.amplitudes(position)
+        full = position | {"galaxy_0.flux": best[:, 0], "galaxy_1.flux": best[:, 1], "background": best[:, 2]}
+        columns = np.asarray(columns_of(full), float)
+        volume = 0.0
+        for b in range(2):
+            gram = (columns[:, b] * weight[b]) @ columns[:, b].T + np.diag(precision)
+            volume -= 0.5 * np.linalg.slogdet(gram)[1]
+        return float(collapsed.log_prob(position)), float(joint.log_prob(full)), volume
+
+    start = collapsed.initial_position()
+    narrow = {n: jnp.minimum(v, 6.0) - 0.5 for n, v in start.items()}
+    here, there = both(start), both(narrow)
+    change = [b - a for a, b in zip(here, there, strict=True)]
+    assert abs(change[2]) > 0.5  # leaving out the volume would be seen
+    np.testing.assert_allclose(change[0], change[1] + change[2], atol=0.02, rtol=1e-4)

@@ -50,11 +50,15 @@ def scene_and_observation(seed_shift):
     weights = rng.uniform(0, 2, (2, *SHAPE))
     weights[:, 6, 4] = 0
     psfs = [gaussian((7, 7), (3, 3), 1.1), gaussian((7, 7), (3, 3), 1.5)]
-    observation = make_observation(images + rng.normal(size=images.shape), weights, psfs, ["g", "r"], flux_unit="nJy")
+    observation = make_observation(
+        images + rng.normal(size=images.shape), weights, psfs, ["g", "r"], flux_unit="nJy"
+    )
     sources = (
         make_source("galaxy_0", gaussian_morphology(9, 1.6), CENTERS[0], FLUX[0]),
         make_source("galaxy_1", gaussian_morphology(11, 1.6), CENTERS[1], 0.7 * FLUX[1]),
-        make_source("galaxy_1_core", gaussian_morphology(5, 0.8), CENTERS[1], 0.3 * FLUX[1], parent="galaxy_1"),
+        make_source(
+            "galaxy_1_core", gaussian_morphology(5, 0.8), CENTERS[1], 0.3 * FLUX[1], parent="galaxy_1"
+        ),
         make_source("star_2", PointSource(), CENTERS[2], FLUX[2], box=9),
     )
     return Scene(observation.frame, sources, jnp.zeros(2), GaussianPSF(0.7)), observation
@@ -110,7 +114,9 @@ def test_confidence_sums_the_difference_times_the_morphology(position, hall):
     }
     assert set(hall.confidence) == {"galaxy_0", "galaxy_1", "star_2"}
     np.testing.assert_allclose(hall.confidence["galaxy_0"], gamma["galaxy_0"], rtol=1e-4)
-    np.testing.assert_allclose(hall.confidence["galaxy_1"], gamma["galaxy_1"] + gamma["galaxy_1_core"], rtol=1e-4)
+    np.testing.assert_allclose(
+        hall.confidence["galaxy_1"], gamma["galaxy_1"] + gamma["galaxy_1_core"], rtol=1e-4
+    )
     for name in hall.difference:
         np.testing.assert_allclose(hall.difference[name], hall.prior[name] - hall.likelihood[name], rtol=1e-6)
 
@@ -131,7 +137,10 @@ def test_a_fixed_image_has_no_confidence(scene_and_observation):
 def test_the_map_counts_as_its_position(posterior, position, hall):
     nothing = np.zeros(0)
     best = MAPResult(position, "converged", MAPHistory(nothing, nothing, nothing))
-    assert hallucination_score(jax.random.key(0), posterior, best).confidence["galaxy_0"] == hall.confidence["galaxy_0"]
+    assert (
+        hallucination_score(jax.random.key(0), posterior, best).confidence["galaxy_0"]
+        == hall.confidence["galaxy_0"]
+    )
 
 
 def test_draws_are_averaged(posterior, position):
@@ -141,7 +150,7 @@ def test_draws_are_averaged(posterior, position):
     draws = Draws(spread, {"flux": np.zeros((2, 3, 3, 2))}, {}, "done", {}, posterior)
     found = hallucination_score(jax.random.key(0), posterior, draws, num_draws=100)
     singles = [
-        hallucination_score(jax.random.key(0), posterior, jax.tree.map(lambda v: v[c, d], spread))
+        hallucination_score(jax.random.key(0), posterior, {n: v[c, d] for n, v in spread.items()})
         for c in range(2)
         for d in range(3)
     ]
@@ -155,7 +164,9 @@ def test_draws_are_averaged(posterior, position):
 def probe_z(image_prior, exact, seed):
     """Z-value per pixel of a probed diagonal, with few probes and a wide goal."""
     u = jnp.broadcast_to(image_prior.mean, (3, *image_prior.mean.shape))
-    diagonals, error, count, enough = prior_diagonal(jax.random.key(seed), ScoreOnly(image_prior), u, 0.3, 400)
+    diagonals, error, count, enough = prior_diagonal(
+        jax.random.key(seed), ScoreOnly(image_prior), u, 0.3, 400
+    )
     assert enough
     assert 0 < count < 400 + 3 * BATCH
     return (diagonals.mean(axis=0) - exact) / np.maximum(error, 1e-9)
@@ -202,6 +213,8 @@ def test_bad_input(posterior, position):
         hallucination_score(jax.random.key(0), posterior, position, num_draws=0)
     with pytest.raises(PositionError, match="galaxy_0"):
         hallucination_score(jax.random.key(0), posterior, {"other": jnp.zeros(3)})
-    none = Draws({n: np.zeros((2, 0, *v.shape)) for n, v in position.items()}, {}, {}, "interrupted", {}, posterior)
+    none = Draws(
+        {n: np.zeros((2, 0, *v.shape)) for n, v in position.items()}, {}, {}, "interrupted", {}, posterior
+    )
     with pytest.raises(DataError, match="no draws"):
         hallucination_score(jax.random.key(0), posterior, none)

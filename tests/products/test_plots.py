@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.axes import Axes
@@ -50,7 +51,7 @@ def test_draws_with_truth(draws, tmp_path):
 def test_residuals_are_in_units_of_the_noise(shared_draws):
     """Here the inverse variance is 1; with a quarter of it the same residual is half as many sigma."""
     posterior = shared_draws.density
-    position = jax.tree.map(lambda leaf: leaf[0, 0], shared_draws.position)
+    position = jax.tree.map(lambda leaf: jnp.asarray(leaf[0, 0]), shared_draws.position)
     wider = eqx.tree_at(lambda p: p.observation.inverse_variance, posterior, replace_fn=lambda w: w / 4)
     one, half = (residual_of(plot_scene(p, position), "g") for p in (posterior, wider))
     np.testing.assert_allclose(half, one / 2, rtol=1e-6)
@@ -69,7 +70,7 @@ def test_pixels_without_data_are_not_drawn(dark_draws):
 @pytest.mark.parametrize("kind", ["position", "map"])
 def test_one_position_has_no_error_bars(shared_draws, kind):
     posterior = shared_draws.density
-    position = jax.tree.map(lambda leaf: leaf[0, 0], shared_draws.position)
+    position = jax.tree.map(lambda leaf: jnp.asarray(leaf[0, 0]), shared_draws.position)
     what = position if kind == "position" else MAPResult(position, "converged", None)
     figure = plot_scene(posterior, what)
     bars = next(axes for axes in shown(figure) if axes.containers).containers[0]
