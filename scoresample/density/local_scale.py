@@ -1,14 +1,17 @@
 """How wide a posterior is around a position, closely enough to let samplers take long steps."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import scipy.fft
-import scipy.linalg
 from jaxtyping import Array, Float
 
 from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology
 from scoresample.models.psf import psf_transforms
+from scoresample.models.rendering import Renderer, make_renderer
+from scoresample.numerics.fft import fast_shape
 from scoresample.numerics.linear import DenseScale, LowRankScale, dense_precision, scale_from_precision
 
 if TYPE_CHECKING:
@@ -25,13 +28,16 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
 
     The free images of one object together have the precision
 
-    .. math:: \Sigma^{-1}_{pq} + \sum_b v_{bp}\, R_b(p - q)\, v_{bq}, \qquad
-              v_{bp} = A_b\, \frac{dS_p / du_p}{\sum S} \sqrt{\tilde w_b(p)}
+    .. math:: \Sigma^{-1} + \sum_b \big(V_b R_b V_b - C_b F_b^{-1} C_b^T\big), \qquad
+              V_b = \mathrm{diag}\, A_b \frac{dS}{du} \sqrt{\tilde w_b}, \quad
+              C_b = V_b R_b \sqrt{\tilde w_b} M, \quad F_b = M^T \sqrt{\tilde w_b} R_b \sqrt{\tilde w_b} M
 
-    of prior and Gauss-Newton likelihood, with R the autocorrelation of the difference kernel and
-    :math:`\tilde w` the inverse variance smoothed by the kernel squared: exact for constant weights. In every
-    band what the fluxes of the object's own components can take up is projected out; neighbours count as
-    fixed, which `samplers.whitening` mends. All else has its prior's scale.
+    of prior and Gauss-Newton likelihood, with R the autocorrelation of the difference kernel, A the amplitudes
+    that multiply S, M all sources on the model grid, and :math:`\tilde w` the inverse variance smoothed by the
+    kernel squared: exact for constant weights. The second term projects out what fluxes can take up, the
+    object's own and those of its neighbours: an object can take on some of a neighbour's image for a change
+    of the neighbour's flux, almost for free. The images of the neighbours count as fixed, which
+    `samplers.whitening` mends. All else has its prior's scale.
 
     Returns
     -------
@@ -39,20 +45,21 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     """
     free = {parameter.name: parameter for parameter in posterior.parameters}
     brightness = np.asarray(posterior.brightness(position), float)
+    seen = _make_seen(posterior)
     blocks, used = [], set()
     for object_name in posterior.scene.objects:
         members = [
-            (index, source)
+            index
             for index, source in enumerate(posterior.scene.sources)
             if source.object_name == object_name
             and isinstance(source.morphology, PixelMorphology)
             and f"{source.name}.image" in free
         ]
-        names = tuple(f"{source.name}.image" for _, source in members)
+        names = tuple(f"{posterior.scene.sources[index].name}.image" for index in members)
         size = sum(int(np.prod(free[name].shape)) for name in names)
         if not members or size > MAX_DENSE:
             continue
-        precision = _likelihood_precision(posterior, members, position, brightness)
+        precision = _likelihood_precision(posterior, seen, members, position, brightness)
         begin = 0
         for name in names:
             prior = dense_precision(free[name].scale())
@@ -65,39 +72,88 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     return blocks + [((name,), p.scale()) for name, p in free.items() if name not in used]
 
 
-def _likelihood_precision(posterior, members, position, brightness) -> Float[np.ndarray, "n n"]:
-    """Return the Gauss-Newton precision of the images of one object, all bands together."""
-    observation = posterior.observation
-    psfs = np.asarray(observation.psfs)
-    pixels, factors, shapes = [], [], []
-    largest = max(max(source.shape) for _, source in members)
-    grid = tuple(scipy.fft.next_fast_len(2 * largest + n, real=True) for n in psfs.shape[1:])
-    kernels = psf_transforms(psfs, grid) / posterior.scene.model_psf.transform(grid)
-    correlation = np.fft.irfft2(np.abs(kernels) ** 2, s=grid)
-    smooth = _smooth_weights(
-        np.asarray(observation.inverse_variance, float), np.fft.irfft2(kernels, s=grid) ** 2
+class _Seen(NamedTuple):
+    """What an observation sees of the model grid, the same for all objects.
+
+    Attributes
+    ----------
+    power
+        Transform of R: the squared modulus of the difference kernels, (band, ky, kx).
+    root_weight
+        Square root of the smoothed inverse variance on the frame.
+    grid
+        Shape of the grid of the transforms.
+    """
+
+    power: Float[np.ndarray, "band ky kx"]
+    root_weight: Float[np.ndarray, "band y x"]
+    grid: tuple[int, int]
+
+    def correlate(self, images: Float[np.ndarray, "... band y x"]) -> Float[np.ndarray, "... band y x"]:
+        """Return R times images on the frame."""
+        height, width = images.shape[-2:]
+        product = scipy.fft.rfft2(images, s=self.grid) * self.power
+        return scipy.fft.irfft2(product, s=self.grid)[..., :height, :width]
+
+
+def _make_seen(posterior) -> _Seen:
+    psfs = np.asarray(posterior.observation.psfs)
+    weights = np.asarray(posterior.observation.inverse_variance, float)
+    largest = [max(s.shape[axis] for s in posterior.scene.sources) for axis in (0, 1)]
+    grid = fast_shape(
+        tuple(max(w, n) + p for w, n, p in zip(weights.shape[1:], largest, psfs.shape[1:], strict=True))
     )
-    for index, source in members:
-        u = np.asarray(position[f"{source.name}.image"], float)
-        morphology = np.expm1(COORDINATE_SCALE * u)
-        slope = COORDINATE_SCALE * (morphology + 1)
+    kernels = psf_transforms(psfs, grid) / posterior.scene.model_psf.transform(grid)
+    smooth = _smooth_weights(weights, np.fft.irfft2(kernels, s=grid) ** 2)
+    return _Seen(np.abs(kernels) ** 2, np.sqrt(smooth), grid)
+
+
+def _likelihood_precision(posterior, seen, members, position, brightness) -> Float[np.ndarray, "n n"]:
+    """Return the Gauss-Newton precision of the images of one object, all bands together, fluxes free."""
+    height, width = seen.root_weight.shape[1:]
+    pixels, factors = [], []
+    for index in members:
+        source = posterior.scene.sources[index]
         y, x = (o + np.arange(n) for o, n in zip(source.origin, source.shape, strict=True))
-        height, width = smooth.shape[1:]
-        weight = smooth[:, np.clip(y, 0, height - 1)[:, None], np.clip(x, 0, width - 1)]
         inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))
-        peak = brightness[:, index]
-        factors.append((peak[:, None, None] * slope * np.sqrt(weight * inside)).reshape(len(psfs), -1))
-        shapes.append((morphology / slope).ravel())  # the change of u that is a change of flux
+        y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
+        u = np.asarray(position[f"{source.name}.image"], float)
+        slope = inside * COORDINATE_SCALE * np.exp(COORDINATE_SCALE * u)
+        weighted = brightness[:, index, None, None] * slope * seen.root_weight[:, y[:, None], x]
+        factors.append(weighted.reshape(len(weighted), -1))
         pixels.append(np.stack(np.meshgrid(y, x, indexing="ij")).reshape(2, -1))
     y, x = np.concatenate(pixels, axis=1)
-    lag_y, lag_x = (y[:, None] - y) % grid[0], (x[:, None] - x) % grid[1]
+    lag_y, lag_x = (y[:, None] - y) % seen.grid[0], (x[:, None] - x) % seen.grid[1]
+    correlation = scipy.fft.irfft2(seen.power, s=seen.grid)
+    images = seen.root_weight * _model_images(posterior, members[0], position)
+    correlated = seen.correlate(images)
     total = np.zeros((y.size, y.size))
-    flux_like = scipy.linalg.block_diag(*(shape[:, None] for shape in shapes))
-    for factor, lagged in zip(np.concatenate(factors, axis=1), correlation, strict=True):
-        band = factor[:, None] * lagged[lag_y, lag_x] * factor
-        seen = band @ flux_like
-        total += band - seen @ np.linalg.pinv(flux_like.T @ seen, hermitian=True) @ seen.T
+    for band, factor in enumerate(np.concatenate(factors, axis=1)):
+        total += factor[:, None] * correlation[band, lag_y, lag_x] * factor
+        mixed = factor[:, None] * correlated[:, band, y, x].T
+        fisher = np.einsum("kyx,lyx->kl", images[:, band], correlated[:, band])
+        fisher += np.diag(np.asarray(posterior.flux_prior.precision, float)[band])
+        total -= mixed @ np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ mixed.T
     return total
+
+
+def _model_images(posterior, index: int, position) -> Float[np.ndarray, "column 1 y x"]:
+    """Return all columns on the model grid, moved so that the pixels of one source are whole ones."""
+    scene = posterior.scene
+    values = posterior.values(position)
+    source = scene.sources[index]
+    center = values[f"{source.name}.center"]
+    offset = center - jnp.asarray(source.box_center, center.dtype)
+    moved = {name: v - offset if name.endswith(".center") else v for name, v in values.items()}
+    images = _columns(make_renderer(scene, None), moved, posterior.unit_flux)
+    images = np.asarray(images, float)
+    num_columns = posterior.flux_prior.mean.shape[1]
+    return np.concatenate([images, np.ones((num_columns - len(images), *images.shape[1:]))])
+
+
+@eqx.filter_jit
+def _columns(renderer: Renderer, values: dict[str, Array], unit_flux: bool) -> Float[Array, "source 1 y x"]:
+    return renderer.columns(values, unit_flux)
 
 
 def _smooth_weights(weights: Float[np.ndarray, "band y x"], squared: Float[np.ndarray, "band gy gx"]):

@@ -1,6 +1,7 @@
 """What all samplers share: their settings, their state, their result."""
 
 import abc
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError, ScoreOnlyError
+from scoresample.samplers.integrators import Integrator
 
 
 class Draws(NamedTuple):
@@ -71,7 +73,13 @@ class AbstractKernel(AbstractSampler):
 
     @abc.abstractmethod
     def step(
-        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, tuning: Tuning
+        self,
+        key: PRNGKeyArray,
+        shared: PRNGKeyArray,
+        state,
+        log_prob: Callable,
+        integrator: Integrator,
+        tuning: Tuning,
     ) -> tuple[Any, dict[str, Array]]:
         """Return the next state and its statistics; ``shared`` is the same key for all chains."""
 

@@ -3,11 +3,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity
 from scoresample.samplers.adaptation import AdaptationState, WindowAdaptation
-from scoresample.samplers.base import AbstractKernel, Tuning
+from scoresample.samplers.base import AbstractKernel
+from scoresample.samplers.integrators import Integrator, leapfrog, rotation
 from scoresample.samplers.whitening import Whitening
 
 CHUNK = 25
@@ -24,14 +26,54 @@ def _log_prob(density: AbstractDensity, whitening: Whitening):
     return lambda z: density.log_prob(whitening.position(z))
 
 
+def _integrator(whitening: Whitening) -> Integrator:
+    """Where coordinates are round, steps rotate; where scales are still to be learned, they leap."""
+    return leapfrog if whitening.local is None else rotation
+
+
 @eqx.filter_jit
 def start_chains(kernel: AbstractKernel, density: AbstractDensity, whitening: Whitening, z):
     """Return the states of chains at their first coordinates."""
     return jax.vmap(lambda point: kernel.init(_log_prob(density, whitening), point))(z)
 
 
-@eqx.filter_jit
 def warm_up(
+    kernel,
+    adaptation,
+    density,
+    whitening,
+    key,
+    states,
+    adapting,
+    first: int,
+    num_steps: int,
+    slow,
+    ends_window,
+):
+    """Take warm-up steps; return states, adaptation and the mean acceptance of the last step.
+
+    ``slow`` and ``ends_window`` are the flags of these steps, from `WindowAdaptation.schedule`.
+    """
+    flags = [jnp.asarray(np.pad(flag, (0, CHUNK - len(flag)))) for flag in (slow, ends_window)]
+    states, adapting, (_, _, stats) = _advance(
+        kernel, adaptation, density, whitening, key, states, adapting,
+        jnp.asarray(first), jnp.asarray(num_steps), jnp.asarray(True), *flags,
+    )  # fmt: skip
+    return states, adapting, float(np.asarray(stats["acceptance_rate"])[num_steps - 1].mean())
+
+
+def draw(kernel, adaptation, density, whitening, key, states, adapting, first: int, num_steps: int):
+    """Take steps and keep them; return states and (positions, derived, stats) with axes (step, chain, ...)."""
+    flags = [jnp.zeros(CHUNK, bool)] * 2
+    states, _, out = _advance(
+        kernel, adaptation, density, whitening, key, states, adapting,
+        jnp.asarray(first), jnp.asarray(num_steps), jnp.asarray(False), *flags,
+    )  # fmt: skip
+    return states, out
+
+
+@eqx.filter_jit
+def _advance(
     kernel: AbstractKernel,
     adaptation: WindowAdaptation,
     density: AbstractDensity,
@@ -41,51 +83,35 @@ def warm_up(
     adapting: AdaptationState,
     first: Array,
     num_steps: Array,
+    warming: Array,
     slow: Array,
     ends_window: Array,
 ):
-    """Take warm-up steps; return states, adaptation and the mean acceptance of the last step."""
-    log_prob = _log_prob(density, whitening)
+    """Take steps in warm-up or after it. One function for both: it takes longer to compile than to run."""
+    log_prob, integrator = _log_prob(density, whitening), _integrator(whitening)
 
     def step(index, carry):
-        states, adapting, _ = carry
-        tuning = adaptation.current(adapting)
+        states, adapting = carry
+        now, final = adaptation.current(adapting), adaptation.final(adapting)
+        tuning = jax.tree.map(lambda a, b: jnp.where(warming, a, b), now, final)
         keys, shared = step_keys(key, first + index, states.position.shape[0])
-        states, stats = jax.vmap(lambda k, s: kernel.step(k, shared, s, log_prob, tuning))(keys, states)
+        move, derive = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        states, stats = jax.vmap(lambda k, s: kernel.step(k, shared, s, log_prob, integrator, tuning))(
+            move, states
+        )
         acceptance = stats["acceptance_rate"]
-        adapting = adaptation.update(adapting, states.position, acceptance, slow[index], ends_window[index])
-        return states, adapting, jnp.mean(acceptance)
+        learned = adaptation.update(adapting, states.position, acceptance, slow[index], ends_window[index])
+        adapting = jax.tree.map(lambda a, b: jnp.where(warming, a, b), learned, adapting)
+        positions = jax.vmap(whitening.position)(states.position)
+        shapes = jax.eval_shape(jax.vmap(density.derive), derive, positions)
+        nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+        derived = jax.lax.cond(
+            warming, lambda _: nothing, lambda p: jax.vmap(density.derive)(derive, p), positions
+        )
+        return (states, adapting), (positions, derived, stats)
 
-    carry = (states, adapting, jnp.zeros((), states.position.dtype))
-    return jax.lax.fori_loop(0, num_steps, step, carry)
-
-
-@eqx.filter_jit
-def draw(
-    kernel: AbstractKernel,
-    density: AbstractDensity,
-    whitening: Whitening,
-    key: PRNGKeyArray,
-    states,
-    tuning: Tuning,
-    first: Array,
-    num_steps: Array,
-):
-    """Take steps and keep them; return states and (positions, derived, stats) with axes (step, chain, ...)."""
-    log_prob = _log_prob(density, whitening)
-
-    def step(index, states):
-        keys, shared = step_keys(key, first + index, states.position.shape[0])
-
-        def one(key, state):
-            key_move, key_derive = jax.random.split(key)
-            state, stats = kernel.step(key_move, shared, state, log_prob, tuning)
-            position = whitening.position(state.position)
-            return state, (position, density.derive(key_derive, position), stats)
-
-        return jax.vmap(one)(keys, states)
-
-    return _collect(step, states, num_steps)
+    (states, adapting), out = _collect(step, (states, adapting), num_steps)
+    return states, adapting, out
 
 
 @eqx.filter_jit

@@ -3,7 +3,6 @@
 from typing import Any
 
 import blackjax.mcmc.hmc
-import blackjax.mcmc.integrators
 import blackjax.mcmc.mala
 import blackjax.mcmc.nuts
 import equinox as eqx
@@ -36,9 +35,9 @@ class NUTS(AbstractKernel):
         return blackjax.mcmc.hmc.init(z, log_prob)
 
     def step(
-        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, tuning: Tuning
+        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, integrator, tuning: Tuning
     ) -> tuple[Any, dict[str, Array]]:
-        kernel = blackjax.mcmc.nuts.build_kernel()
+        kernel = blackjax.mcmc.nuts.build_kernel(integrator)
         state, info = kernel(
             key, state, log_prob, tuning.step_size, tuning.inverse_mass, max_num_doublings=self.max_doublings
         )
@@ -70,7 +69,7 @@ class HMC(AbstractKernel):
     """
 
     uses_mass = True
-    trajectory_length: float = eqx.field(static=True, default=2.0)
+    trajectory_length: float = eqx.field(static=True, default=3.0)
     max_steps: int = eqx.field(static=True, default=256)
     target_acceptance: float = eqx.field(static=True, default=0.8)
     energy: str = eqx.field(static=True, default="auto")
@@ -79,12 +78,12 @@ class HMC(AbstractKernel):
         return blackjax.mcmc.hmc.init(z, log_prob)
 
     def step(
-        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, tuning: Tuning
+        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, integrator, tuning: Tuning
     ) -> tuple[Any, dict[str, Array]]:
         # All chains share the length: together they would have to wait for the longest.
         length = self.trajectory_length * jax.random.uniform(shared, (), tuning.step_size.dtype, 0.5, 1.5)
         num_steps = jnp.clip(jnp.ceil(length / tuning.step_size), 1, self.max_steps).astype(int)
-        kernel = blackjax.mcmc.hmc.build_kernel()
+        kernel = blackjax.mcmc.hmc.build_kernel(integrator)
         state, info = kernel(key, state, log_prob, tuning.step_size, tuning.inverse_mass, num_steps)
         return state, {
             "log_prob": state.logdensity,
@@ -114,7 +113,7 @@ class MALA(AbstractKernel):
         return blackjax.mcmc.mala.init(z, log_prob)
 
     def step(
-        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, tuning: Tuning
+        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, integrator, tuning: Tuning
     ) -> tuple[Any, dict[str, Array]]:
         kernel = blackjax.mcmc.mala.build_kernel()
         state, info = kernel(key, state, log_prob, tuning.step_size)

@@ -42,7 +42,7 @@ class Laplace(AbstractSampler):
         if whitening.size == 0:
             return whitening
         if whitening.size > self.max_dense:
-            whitening, values = add_curvature(key, density, whitening, self.num_directions)
+            whitening, values = add_curvature(key, density, whitening, num_directions=self.num_directions)
             lowest = float(values[0])
         else:
             hessian = np.asarray(_negative_hessian(density, whitening), float)

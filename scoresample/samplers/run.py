@@ -128,28 +128,36 @@ class _Run:
     def chains(self, key: PRNGKeyArray, kernel: AbstractKernel, whitening: Whitening, z, adapt_mass: bool):
         """Run a Markov kernel; return the status and the step size."""
         adaptation = WindowAdaptation(kernel.target_acceptance, adapt_mass)
-        slow, ends = adaptation.schedule(self.sizes["num_warmup"])
+        num_warmup, num_draws = self.sizes["num_warmup"], self.sizes["num_draws"]
+        slow, ends = adaptation.schedule(num_warmup)
         states = chunks.start_chains(kernel, self.density, whitening, z)
         adapting = adaptation.init(whitening.size, kernel.first_step_size(whitening.size), z.dtype)
+        key_warm, key_draw = jax.random.split(key)
+        recenter_at = [] if adapt_mass else _recenter_steps(num_warmup)
+
+        fixed = (kernel, adaptation, self.density)
+
+        def nothing():
+            """What no step at all gives, for its shapes."""
+            one = lambda s, a: chunks.draw(*fixed, whitening, key_draw, s, a, 0, 0)[1]
+            shapes = jax.eval_shape(one, states, adapting)
+            return jax.tree.map(lambda s: np.zeros((0, *s.shape[1:]), s.dtype), shapes)
+
         warmed = 0
         note = self._note()
         if note is not None:
             warmed = note["warmed"]
-            like = (states, adapting, whitening)
-            (states, adapting, whitening), self.done = self._restore(note, like, key, kernel, adaptation)
-        recenter_at = [] if adapt_mass else _recenter_steps(self.sizes["num_warmup"])
-        key_warm, key_draw = jax.random.split(key)
+            like = ((states, adapting, whitening), [nothing()] if note["num_done"] else [])
+            state, self.done = load_tree(self.path, like)
+            states, adapting, whitening = jax.tree.map(jnp.asarray, state)
         try:
-            with tqdm(
-                total=self.sizes["num_warmup"], initial=warmed, desc="warm-up", disable=not self.progress
-            ) as bar:
-                while warmed < self.sizes["num_warmup"]:
-                    n = min(chunks.CHUNK, self.sizes["num_warmup"] - warmed)
+            with tqdm(total=num_warmup, initial=warmed, desc="warm-up", disable=not self.progress) as bar:
+                while warmed < num_warmup:
+                    n = min(chunks.CHUNK, num_warmup - warmed)
+                    flags = slow[warmed : warmed + n], ends[warmed : warmed + n]
                     states, adapting, acceptance = chunks.warm_up(
-                        kernel, adaptation, self.density, whitening, key_warm, states, adapting,
-                        jnp.asarray(warmed), jnp.asarray(n),
-                        _padded(slow[warmed : warmed + n]), _padded(ends[warmed : warmed + n]),
-                    )  # fmt: skip
+                        *fixed, whitening, key_warm, states, adapting, warmed, n, *flags
+                    )
                     warmed += n
                     if warmed in recenter_at:
                         key_again = jax.random.fold_in(key, warmed)
@@ -159,38 +167,21 @@ class _Run:
                         states = chunks.start_chains(kernel, self.density, whitening, z)
                         step_size = float(adaptation.current(adapting).step_size)
                         adapting = adaptation.init(whitening.size, step_size, z.dtype)
-                    bar.set_postfix(acceptance=f"{float(acceptance):.2f}")
+                    bar.set_postfix(acceptance=f"{acceptance:.2f}")
                     bar.update(n)
                     self._keep((states, adapting, whitening), warmed)
-            tuning = adaptation.final(adapting)
             with self._draw_bar() as bar:
-                while (first := self._num_done()) < self.sizes["num_draws"]:
-                    n = min(chunks.CHUNK, self.sizes["num_draws"] - first)
-                    states, out = chunks.draw(
-                        kernel,
-                        self.density,
-                        whitening,
-                        key_draw,
-                        states,
-                        tuning,
-                        jnp.asarray(first),
-                        jnp.asarray(n),
-                    )
+                while (first := self._num_done()) < num_draws:
+                    n = min(chunks.CHUNK, num_draws - first)
+                    states, out = chunks.draw(*fixed, whitening, key_draw, states, adapting, first, n)
                     self._append(out, n, bar)
                     self._keep((states, adapting, whitening), warmed)
             status = "done"
         except KeyboardInterrupt:
             status = "interrupted"
             self._keep((states, adapting, whitening), warmed, now=True)
-        if not self.done:  # interrupted before the first draw: hand back one chunk's shapes, empty
-            shapes = jax.eval_shape(
-                lambda s, t: chunks.draw(
-                    kernel, self.density, whitening, key_draw, s, t, jnp.asarray(0), jnp.asarray(0)
-                )[1],
-                states,
-                adaptation.final(adapting),
-            )
-            self.done = [jax.tree.map(lambda s: np.zeros((0, *s.shape[1:]), s.dtype), shapes)]
+        if not self.done:  # interrupted before the first draw
+            self.done = [nothing()]
         self._finish(status)
         return status, float(adaptation.final(adapting).step_size)
 
@@ -251,22 +242,6 @@ class _Run:
         save_checkpoint(self.path, (state, draws), note)
         self.saved_at = time.perf_counter()
 
-    def _restore(self, note, state, key, kernel, adaptation):
-        draws = []
-        if note["num_done"]:
-            tuning = adaptation.final(state[1])
-            draws = [
-                jax.eval_shape(
-                    lambda s, t: chunks.draw(
-                        kernel, self.density, state[2], key, s, t, jnp.asarray(0), jnp.asarray(0)
-                    )[1],
-                    state[0],
-                    tuning,
-                )
-            ]
-        state, draws = load_tree(self.path, (state, draws))
-        return jax.tree.map(jnp.asarray, state), draws
-
     def _finish(self, status: str) -> None:
         if self.path is not None and status == "done":
             self.path.unlink(missing_ok=True)
@@ -280,10 +255,6 @@ def _recenter_steps(num_warmup: int) -> list[int]:
     return sorted(
         {round(num_warmup * part / chunks.CHUNK) * chunks.CHUNK for part in (0.2, 0.5)} - {0, num_warmup}
     )
-
-
-def _padded(flags: np.ndarray):
-    return jnp.asarray(np.pad(flags, (0, chunks.CHUNK - len(flags))))
 
 
 def _check_sizes(num_chains: int, num_warmup: int, num_draws: int) -> None:
