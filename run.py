@@ -165,7 +165,9 @@ def run_tests(arguments: list[str], env: dict[str, str]) -> int:
         print(f"== {program} {' '.join(rest)}", flush=True)
         if call([programs / program, *rest], env).returncode != 0:
             failed.append(f"{program} {rest[0]}")
-    status = subprocess.run([PYTHON, "-m", "pytest", *arguments], env=env, check=False).returncode
+    # All tests share the cores; a few named ones start sooner without.
+    workers = [] if arguments else ["-n", str(min(4, os.cpu_count() or 1))]
+    status = subprocess.run([PYTHON, "-m", "pytest", *workers, *arguments], env=env, check=False).returncode
     if failed:
         print(f"failed before pytest, see above: {', '.join(failed)}", file=sys.stderr)
     return status or int(bool(failed))

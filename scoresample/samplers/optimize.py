@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float, PyTree
 from tqdm.auto import tqdm
 
 from scoresample.density.base import AbstractDensity, Position
@@ -43,7 +43,7 @@ class MAPResult(NamedTuple):
 
 def find_map(
     density: AbstractDensity,
-    start: Position | None = None,
+    start: PyTree[ArrayLike] | None = None,
     *,
     method: str = "auto",
     max_steps: int = 1000,
@@ -91,6 +91,7 @@ def find_map(
         raise ConfigError(f"method is {method!r}; it must be 'auto', 'lbfgs' or 'adam'.")
     if start is None:
         start = density.initial_position()
+    start = jax.tree.map(jnp.asarray, start)
     density.check_position(start)
     if method == "lbfgs" and not density.has_log_prob:
         density.log_prob(start)  # raises ScoreOnlyError naming the term

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import ArrayLike, PRNGKeyArray, PyTree
 from tqdm.auto import tqdm
 
 from scoresample.density.base import AbstractDensity, Position
@@ -30,7 +30,7 @@ def sample(
     density: AbstractDensity,
     sampler: AbstractSampler | None = None,
     *,
-    start: Position | Sequence[Position] | None = None,
+    start: PyTree[ArrayLike] | Sequence[PyTree[ArrayLike]] | None = None,
     num_chains: int = 4,
     num_warmup: int = 300,
     num_draws: int = 500,
