@@ -69,7 +69,7 @@ class HMC(AbstractKernel):
     """
 
     uses_mass = True
-    trajectory_length: float = eqx.field(static=True, default=3.0)
+    trajectory_length: float = eqx.field(static=True, default=2.5)
     max_steps: int = eqx.field(static=True, default=256)
     target_acceptance: float = eqx.field(static=True, default=0.8)
     energy: str = eqx.field(static=True, default="auto")
