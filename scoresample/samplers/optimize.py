@@ -107,10 +107,10 @@ def find_map(
     with tqdm(total=max_steps, desc="MAP", disable=not progress) as bar:
         try:
             while len(rows) < max_steps and status == "max_steps":
-                key = jax.random.fold_in(jax.random.key(0), len(rows))
-                whitening, _ = add_curvature(
-                    key, compiled, local_whitening(original, reached), num_directions=_DIRECTIONS
-                )
+                whitening = local_whitening(original, reached)
+                if whitening.local is None:  # nothing is known of the scales but what curvature tells
+                    key = jax.random.fold_in(jax.random.key(0), len(rows))
+                    whitening, _ = add_curvature(key, compiled, whitening, num_directions=_DIRECTIONS)
                 state = climber.init(compiled, whitening)
                 for _ in range(_ROUND if method == "lbfgs" else max_steps):
                     num_steps = min(_CHUNK, max_steps - len(rows))
@@ -140,7 +140,7 @@ def _judge(rows: list, tolerance: float, method: str) -> str:
 
 _CHUNK = 20  # steps between looks at convergence, progress and Ctrl-C
 _DIRECTIONS = 50  # of curvature; L-BFGS finds more by itself
-_ROUND = 2  # chunks of L-BFGS before the curvature is measured anew
+_ROUND = 2  # chunks of L-BFGS before the scales are measured anew
 
 
 class ClimbState(NamedTuple):

@@ -94,7 +94,9 @@ def sample(
     else:
         known = whitening.local is not None
         if known:
-            whitening, _ = add_curvature(key_curvature, compiled, whitening)
+            # As many points as later, for one compiled function.
+            points = jnp.zeros((num_chains, whitening.size), whitening.rest.diagonal.dtype)
+            whitening, _ = add_curvature(key_curvature, compiled, whitening, points)
         z = _first_coordinates(key_start, whitening, starts, num_chains, disperse=known and len(starts) == 1)
         status, step_size = run.chains(
             key_run, sampler, whitening, z, adapt_mass=sampler.uses_mass and not known

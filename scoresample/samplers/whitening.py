@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position, Scale
@@ -77,8 +78,8 @@ def local_whitening(density: AbstractDensity, center: Position) -> Whitening:
     return Whitening(center, scales, groups, rest)
 
 
-DEFAULT_DIRECTIONS = 300
-"""Directions of curvature that are learned; each costs one Hessian-vector product, about three scores."""
+MAX_DIRECTIONS = 300
+"""Most directions of curvature that are learned; each costs one Hessian-vector product, about three scores."""
 
 
 @eqx.filter_jit
@@ -87,7 +88,7 @@ def add_curvature(
     density: AbstractDensity,
     whitening: Whitening,
     points: Float[Array, "point n"] | None = None,
-    num_directions: int = DEFAULT_DIRECTIONS,
+    num_directions: int | None = None,
 ) -> tuple[Whitening, Float[Array, " k"]]:
     r"""Return the whitening with the leading directions of curvature, in place of any it had.
 
@@ -107,7 +108,7 @@ def add_curvature(
     points
         Where to measure, in coordinates with ``rest`` left out; by default at the center.
     num_directions
-        How many directions.
+        How many directions; by default one for every ten coordinates, at least 50 and at most `MAX_DIRECTIONS`.
 
     Returns
     -------
@@ -115,6 +116,8 @@ def add_curvature(
     """
     size = whitening.size
     whitening = eqx.tree_at(lambda w: w.rest, whitening, identity_scale(size, whitening.rest.diagonal.dtype))
+    if num_directions is None:
+        num_directions = int(np.clip(size // 10, 50, MAX_DIRECTIONS))
     if points is None:
         points = jnp.zeros((1, size), whitening.rest.diagonal.dtype)
 
