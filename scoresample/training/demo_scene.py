@@ -65,7 +65,7 @@ def disturbed_profile(
 def make_sources() -> list[Source]:
     """Return four galaxies that overlap and a cool star."""
     point = galsim.DeltaFunction()
-    disk, bulge = sersic_profile(1.0, 2.8, 0.55, 0.6), sersic_profile(4.0, 0.9, 0.85, 0.6)
+    disk, bulge = sersic_profile(1.0, 2.2, 0.55, 0.6), sersic_profile(4.0, 0.8, 0.85, 0.6)
     return [
         Source((20.3, 19.6), 23.0, ((0.85, DISK, disk), (0.15, OLD, bulge))),
         Source((26.1, 25.4), 23.4, ((1.0, OLD, sersic_profile(2.0, 1.3, 0.8, 1.2)),)),

@@ -13,7 +13,7 @@ def scene():
 
 
 def test_shapes_and_units(scene):
-    assert scene["images"].shape == scene["weights"].shape == (6, 56, 56)
+    assert scene["images"].shape == scene["weights"].shape == (6, 42, 42)
     assert "".join(scene["bands"]) == "ugrizy" and str(scene["flux_unit"]) == "nJy"
     assert scene["true_flux"].shape == (6, 6) and scene["centers"].shape == (6, 2)
     assert scene["is_star"].sum() == 1
@@ -38,7 +38,7 @@ def test_truth_explains_the_images(scene):
         np.testing.assert_allclose(model.sum((1, 2)), scene["true_flux"][:, band], rtol=1e-4)
         total = model.sum(0) + scene["true_background"][band]
         chi2 = np.mean((scene["images"][band] - total) ** 2 * scene["weights"][band])
-        assert abs(chi2 - 1) < 5 * np.sqrt(2 / 56**2)
+        assert abs(chi2 - 1) < 5 * np.sqrt(2 / 42**2)
 
 
 def test_the_command_makes_the_shipped_scene(scene, tmp_path):
