@@ -54,6 +54,19 @@ class WindowAdaptation(NamedTuple):
             lambda x: jnp.asarray(x, dtype if jnp.result_type(x).kind == "f" else None), state
         )
 
+    def restart(self, state: AdaptationState) -> AdaptationState:
+        """Return the state for new coordinates much like the old: averages begin anew, near the same step size.
+
+        Dual averaging is drawn towards ten times the step size it starts with, which costs many small steps
+        after the large ones are refused; here that point is the present step size itself.
+        """
+        now = jnp.exp(state.step_size.log_step_size)
+        step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
+        fresh = step_init(now / 10)._replace(log_step_size=state.step_size.log_step_size)
+        return AdaptationState(
+            jax.tree.map(lambda a, b: a.astype(b.dtype), fresh, state.step_size), state.mass
+        )
+
     def update(
         self,
         state: AdaptationState,

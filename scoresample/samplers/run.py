@@ -167,8 +167,7 @@ class _Run:
                             key_again, self.original, self.density, whitening, states.position
                         )
                         states = chunks.start_chains(kernel, self.density, whitening, z)
-                        step_size = float(adaptation.current(adapting).step_size)
-                        adapting = adaptation.init(whitening.size, step_size, z.dtype)
+                        adapting = adaptation.restart(adapting)
                     bar.set_postfix(acceptance=f"{acceptance:.2f}")
                     bar.update(n)
                     self._keep((states, adapting, whitening), warmed)
