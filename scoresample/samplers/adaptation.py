@@ -64,7 +64,7 @@ class WindowAdaptation(NamedTuple):
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
         fresh = step_init(now / 10)._replace(log_step_size=state.step_size.log_step_size)
         return AdaptationState(
-            jax.tree.map(lambda a, b: a.astype(b.dtype), fresh, state.step_size), state.mass
+            jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), fresh, state.step_size), state.mass
         )
 
     def update(
