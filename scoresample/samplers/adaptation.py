@@ -58,11 +58,11 @@ class WindowAdaptation(NamedTuple):
         """Return the state for new coordinates much like the old: averages begin anew, near the same step size.
 
         Dual averaging is drawn towards ten times the step size it starts with, which costs many small steps
-        after the large ones are refused; here that point is the present step size itself.
+        after the large ones are refused; here it is three times the present one.
         """
         now = jnp.exp(state.step_size.log_step_size)
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
-        fresh = step_init(now / 10)._replace(log_step_size=state.step_size.log_step_size)
+        fresh = step_init(now / 3)._replace(log_step_size=state.step_size.log_step_size)
         return AdaptationState(
             jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), fresh, state.step_size), state.mass
         )
