@@ -1,0 +1,76 @@
+"""The rotating integrator: exact for a standard normal, reversible, of second order, volume-preserving."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from blackjax.mcmc.integrators import IntegratorState
+
+from scoresample.samplers.integrators import leapfrog, rotation
+
+
+def kinetic(momentum, *_):
+    return 0.5 * jnp.sum(momentum**2)
+
+
+def normal(z):
+    return -0.5 * jnp.sum(z**2)
+
+
+def skewed(z):
+    return normal(z) - 0.3 * jnp.sum(jnp.cosh(z)) + 0.2 * jnp.prod(z)
+
+
+def state_at(log_prob, seed=0, size=3):
+    z, momentum = np.random.default_rng(seed).normal(size=(2, size)).astype(np.float32)
+    value, score = jax.value_and_grad(log_prob)(jnp.asarray(z))
+    return IntegratorState(jnp.asarray(z), jnp.asarray(momentum), value, score)
+
+
+def follow(integrator, log_prob, state, step_size, num_steps):
+    step = jax.jit(integrator(log_prob, kinetic))
+    for _ in range(num_steps):
+        state = step(state, step_size)
+    return state
+
+
+def energy(state):
+    return float(kinetic(state.momentum) - state.logdensity)
+
+
+def test_a_standard_normal_is_followed_exactly_with_any_step():
+    start = state_at(normal)
+    for integrator, exact in ((rotation, True), (leapfrog, False)):
+        end = follow(integrator, normal, start, 1.3, 7)
+        assert (abs(energy(end) - energy(start)) < 1e-5) == exact
+    quarter = follow(rotation, normal, start, jnp.pi / 2, 1)
+    np.testing.assert_allclose(quarter.position, start.momentum, atol=1e-6)
+
+
+@pytest.mark.parametrize("step_size", [0.1, 0.5])
+def test_it_runs_backwards(step_size):
+    start = state_at(skewed)
+    end = follow(rotation, skewed, start, step_size, 5)
+    assert np.abs(end.position - start.position).max() > 0.1
+    back = follow(rotation, skewed, end._replace(momentum=-end.momentum), step_size, 5)
+    np.testing.assert_allclose(back.position, start.position, atol=1e-5)
+    np.testing.assert_allclose(back.momentum, -start.momentum, atol=1e-5)
+
+
+def test_it_keeps_volume():
+    start = state_at(skewed)
+
+    def flow(point):
+        z, momentum = jnp.split(point, 2)
+        value, score = jax.value_and_grad(skewed)(z)
+        end = rotation(skewed, kinetic)(IntegratorState(z, momentum, value, score), 0.4)
+        return jnp.concatenate([end.position, end.momentum])
+
+    jacobian = jax.jacobian(flow)(jnp.concatenate([start.position, start.momentum]))
+    assert float(jnp.linalg.det(jacobian)) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_halving_the_step_quarters_the_error_of_energy():
+    start = state_at(skewed)
+    errors = [abs(energy(follow(rotation, skewed, start, 1.2 / n, n)) - energy(start)) for n in (4, 8)]
+    assert 3 < errors[0] / errors[1] < 5
