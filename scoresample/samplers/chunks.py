@@ -9,7 +9,7 @@ from jaxtyping import Array, Key, PRNGKeyArray
 from scoresample.density.base import AbstractDensity
 from scoresample.samplers.adaptation import AdaptationState, WindowAdaptation
 from scoresample.samplers.base import AbstractKernel
-from scoresample.samplers.integrators import Integrator, leapfrog, rotation
+from scoresample.samplers.integrators import MAX_ROTATION, Integrator, leapfrog, rotation
 from scoresample.samplers.whitening import Whitening
 
 CHUNK = 25
@@ -89,11 +89,13 @@ def _advance(
 ):
     """Take steps in warm-up or after it. One function for both: it takes longer to compile than to run."""
     log_prob, integrator = _log_prob(density, whitening), _integrator(whitening)
+    largest = MAX_ROTATION if integrator is rotation else jnp.inf
 
     def step(index, carry):
         states, adapting = carry
         now, final = adaptation.current(adapting), adaptation.final(adapting)
         tuning = jax.tree.map(lambda a, b: jnp.where(warming, a, b), now, final)
+        tuning = tuning._replace(step_size=jnp.minimum(tuning.step_size, largest))
         keys, shared = step_keys(key, first + index, states.position.shape[0])
         move, derive = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         states, stats = jax.vmap(lambda k, s: kernel.step(k, shared, s, log_prob, integrator, tuning))(

@@ -13,6 +13,10 @@ leapfrog: Integrator = velocity_verlet
 """The usual one: half a kick by the score, a straight drift, half a kick."""
 
 
+MAX_ROTATION = 1.0
+"""Largest step of a rotation that is worth taking: near a whole turn it would lead back to where it began."""
+
+
 def rotation(log_prob: Callable, kinetic_energy: Callable) -> Callable:
     r"""Return steps that follow a standard normal exactly, and kick only by what is left of the score.
 

@@ -173,7 +173,7 @@ def test_boxes_of_the_demo_scene_cut_little_light():
     resource = importlib.resources.files("scoresample.resources") / "demo_scene.npz"
     with importlib.resources.as_file(resource) as path:
         scene = initialize_scene(read_observation(path), read_catalog(path))
-    assert len(scene.sources) == 6
+    assert len(scene.sources) == 5
     for source, truth in zip(scene.sources, make_sources(), strict=True):
         if truth.is_star:
             assert isinstance(source.morphology, PointSource)
@@ -184,7 +184,7 @@ def test_boxes_of_the_demo_scene_cut_little_light():
             nx=source.shape[1], ny=source.shape[0], scale=1.0, offset=tuple(offset[::-1]), method="no_pixel"
         )
         assert 1 - image.array.sum() / profile.flux < 0.015, source.name
-        assert source.shape[0] <= 49
+        assert source.shape[0] <= 35
 
 
 def test_boxes_of_the_real_scene(shared_data):
