@@ -4,7 +4,7 @@
     python benchmarks/pipeline.py SCENE.npz          any scene file
     python benchmarks/pipeline.py --scaling          gradients against the number of sources and of pixels
 
-Prints a table in Markdown; those in RESULTS.md came from it.
+Prints a table in Markdown.
 """
 
 import argparse

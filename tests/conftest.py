@@ -36,3 +36,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no scene files at {folder}; set SCORESAMPLE_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def compilations():
+    """Count what JAX compiles: call it for the number so far."""
+    seen = []
+
+    def listen(event, duration, **_):
+        if event.endswith("backend_compile_duration"):
+            seen.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield lambda: len(seen)
+    jax.monitoring.unregister_event_duration_listener(listen)

@@ -79,15 +79,21 @@ class _Seen(NamedTuple):
     ----------
     power
         Transform of R: the squared modulus of the difference kernels, (band, ky, kx).
+    correlation
+        R itself, by lag, its origin at the corner of the grid.
     root_weight
         Square root of the smoothed inverse variance on the frame.
     grid
         Shape of the grid of the transforms.
+    renderer
+        Draws all sources on the model grid.
     """
 
     power: Float[np.ndarray, "band ky kx"]
+    correlation: Float[np.ndarray, "band gy gx"]
     root_weight: Float[np.ndarray, "band y x"]
     grid: tuple[int, int]
+    renderer: Renderer
 
     def correlate(self, images: Float[np.ndarray, "... band y x"]) -> Float[np.ndarray, "... band y x"]:
         """Return R times images on the frame."""
@@ -105,7 +111,9 @@ def _make_seen(posterior) -> _Seen:
     )
     kernels = psf_transforms(psfs, grid) / posterior.scene.model_psf.transform(grid)
     smooth = _smooth_weights(weights, np.fft.irfft2(kernels, s=grid) ** 2)
-    return _Seen(np.abs(kernels) ** 2, np.sqrt(smooth), grid)
+    power = np.abs(kernels) ** 2
+    correlation = scipy.fft.irfft2(power, s=grid)
+    return _Seen(power, correlation, np.sqrt(smooth), grid, make_renderer(posterior.scene, None))
 
 
 def _likelihood_precision(posterior, seen, members, position, brightness) -> Float[np.ndarray, "n n"]:
@@ -124,12 +132,11 @@ def _likelihood_precision(posterior, seen, members, position, brightness) -> Flo
         pixels.append(np.stack(np.meshgrid(y, x, indexing="ij")).reshape(2, -1))
     y, x = np.concatenate(pixels, axis=1)
     lag_y, lag_x = (y[:, None] - y) % seen.grid[0], (x[:, None] - x) % seen.grid[1]
-    correlation = scipy.fft.irfft2(seen.power, s=seen.grid)
-    images = seen.root_weight * _model_images(posterior, members[0], position)
+    images = seen.root_weight * _model_images(posterior, seen.renderer, members[0], position)
     correlated = seen.correlate(images)
     total = np.zeros((y.size, y.size))
     for band, factor in enumerate(np.concatenate(factors, axis=1)):
-        total += factor[:, None] * correlation[band, lag_y, lag_x] * factor
+        total += factor[:, None] * seen.correlation[band, lag_y, lag_x] * factor
         mixed = factor[:, None] * correlated[:, band, y, x].T
         fisher = np.einsum("kyx,lyx->kl", images[:, band], correlated[:, band])
         fisher += np.diag(np.asarray(posterior.flux_prior.precision, float)[band])
@@ -137,15 +144,14 @@ def _likelihood_precision(posterior, seen, members, position, brightness) -> Flo
     return total
 
 
-def _model_images(posterior, index: int, position) -> Float[np.ndarray, "column 1 y x"]:
+def _model_images(posterior, renderer: Renderer, index: int, position) -> Float[np.ndarray, "column 1 y x"]:
     """Return all columns on the model grid, moved so that the pixels of one source are whole ones."""
-    scene = posterior.scene
     values = posterior.values(position)
-    source = scene.sources[index]
+    source = posterior.scene.sources[index]
     center = values[f"{source.name}.center"]
     offset = center - jnp.asarray(source.box_center, center.dtype)
     moved = {name: v - offset if name.endswith(".center") else v for name, v in values.items()}
-    images = _columns(make_renderer(scene, None), moved, posterior.unit_flux)
+    images = _columns(renderer, moved, posterior.unit_flux)
     images = np.asarray(images, float)
     num_columns = posterior.flux_prior.mean.shape[1]
     return np.concatenate([images, np.ones((num_columns - len(images), *images.shape[1:]))])

@@ -96,7 +96,7 @@ def versions() -> dict[str, str]:
 
 
 @contextmanager
-def noting_warnings() -> Generator[list[str]]:
+def noting_warnings() -> Generator[list[str], None, None]:
     """Give a list that grows with every `ScoresampleWarning`; they are shown as before."""
     noted: list[str] = []
     with warnings.catch_warnings():

@@ -1,7 +1,6 @@
 """A tiny two-band scene of two stars, and its columns in double precision."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -56,17 +55,3 @@ def make_scene(seed_shift):
         ), observation
 
     return make
-
-
-@pytest.fixture(scope="session")
-def compilations():
-    """Count what JAX compiles: call it for the number so far."""
-    seen = []
-
-    def listen(event, duration, **_):
-        if event.endswith("backend_compile_duration"):
-            seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield lambda: len(seen)
-    jax.monitoring.unregister_event_duration_listener(listen)

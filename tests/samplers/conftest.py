@@ -1,6 +1,5 @@
 """Tiny targets, and the moments of draws in units of their own Monte-Carlo errors."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -78,17 +77,3 @@ def largest_z(errors_of_mean):
         return np.abs(average / error).max()
 
     return measure
-
-
-@pytest.fixture(scope="session")
-def compilations():
-    """Count what JAX compiles: call it for the number so far."""
-    seen = []
-
-    def listen(event, duration, **_):
-        if event.endswith("backend_compile_duration"):
-            seen.append(event)
-
-    jax.monitoring.register_event_duration_secs_listener(listen)
-    yield lambda: len(seen)
-    jax.monitoring.unregister_event_duration_listener(listen)
