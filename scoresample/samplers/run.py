@@ -221,7 +221,7 @@ class _Run:
         return sum(jax.tree.leaves(part)[0].shape[0] for part in self.done)
 
     def _append(self, out, n: int, bar) -> None:
-        self.done.append(jax.tree.map(lambda x: np.asarray(x[:n]), out))
+        self.done.append(jax.tree.map(lambda x: np.asarray(x)[:n], out))
         stats = self.done[-1][2]
         if "diverging" in stats:
             total = sum(int(part[2]["diverging"].sum()) for part in self.done)
