@@ -49,20 +49,22 @@ class WindowAdaptation(NamedTuple):
         mass_init, _, _ = mass_matrix_adaptation(True)
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
         state = AdaptationState(step_init(jnp.asarray(step_size, dtype)), mass_init(size))
-        # The loops over steps need leaves that are arrays of one dtype from the first step on.
-        return jax.tree.map(
-            lambda x: jnp.asarray(x, dtype if jnp.result_type(x).kind == "f" else None), state
-        )
+
+        def fixed(x):
+            # Without its dtype spelled out, a number stays weakly typed and the loops over steps compile twice.
+            return jnp.asarray(x, dtype if jnp.result_type(x).kind == "f" else jnp.result_type(x))
+
+        return jax.tree.map(fixed, state)
 
     def restart(self, state: AdaptationState) -> AdaptationState:
-        """Return the state for new coordinates much like the old: averages begin anew, near the same step size.
+        """Return the state for new coordinates much like the old: averages begin anew, at the step size so far.
 
         Dual averaging is drawn towards ten times the step size it starts with, which costs many small steps
-        after the large ones are refused; here it is three times the present one.
+        after the large ones are refused; here it is twice the average so far.
         """
-        now = jnp.exp(state.step_size.log_step_size)
+        average = state.step_size.log_step_size_avg
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
-        fresh = step_init(now / 3)._replace(log_step_size=state.step_size.log_step_size)
+        fresh = step_init(jnp.exp(average) / 5)._replace(log_step_size=average)
         return AdaptationState(
             jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), fresh, state.step_size), state.mass
         )
