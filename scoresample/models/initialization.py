@@ -13,7 +13,7 @@ from scoresample.models.psf import GaussianPSF, choose_model_psf
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
 
-BOX_SIZES = (17, 25, 35, 49, 69, 97, 127)
+BOX_SIZES = (17, 21, 25, 35, 49, 69, 97, 127)
 """Boxes are rounded up to these, so that sources share compiled code; the shipped priors know 16 to 128."""
 
 

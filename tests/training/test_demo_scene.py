@@ -13,7 +13,7 @@ def scene():
 
 
 def test_shapes_and_units(scene):
-    assert scene["images"].shape == scene["weights"].shape == (6, 42, 42)
+    assert scene["images"].shape == scene["weights"].shape == (6, 40, 40)
     assert "".join(scene["bands"]) == "ugrizy" and str(scene["flux_unit"]) == "nJy"
     assert scene["true_flux"].shape == (5, 6) and scene["centers"].shape == (5, 2)
     assert scene["is_star"].sum() == 1
@@ -23,7 +23,7 @@ def test_shapes_and_units(scene):
 
 def test_the_header_puts_the_middle_of_the_image_on_the_sky(scene):
     fits, wcs = pytest.importorskip("astropy.io.fits"), pytest.importorskip("astropy.wcs")
-    sky = wcs.WCS(fits.Header.fromstring(str(scene["wcs"]))).pixel_to_world(20.5, 20.5)
+    sky = wcs.WCS(fits.Header.fromstring(str(scene["wcs"]))).pixel_to_world(19.5, 19.5)
     np.testing.assert_allclose([sky.ra.deg, sky.dec.deg], [53.125, -27.806])
 
 
@@ -38,7 +38,7 @@ def test_truth_explains_the_images(scene):
         np.testing.assert_allclose(model.sum((1, 2)), scene["true_flux"][:, band], rtol=1e-4)
         total = model.sum(0) + scene["true_background"][band]
         chi2 = np.mean((scene["images"][band] - total) ** 2 * scene["weights"][band])
-        assert abs(chi2 - 1) < 5 * np.sqrt(2 / 42**2)
+        assert abs(chi2 - 1) < 5 * np.sqrt(2 / 40**2)
 
 
 def test_the_command_makes_the_shipped_scene(scene, tmp_path):
