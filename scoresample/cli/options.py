@@ -29,6 +29,11 @@ def model_options(function: Callable) -> Callable:
         click.option("--bad-plane", "bad_planes", multiple=True, metavar="NAME",
                      help="Mask plane, by name or bit number, that takes pixels out; may be given several times.  "
                      "[default: BAD, SAT, EDGE, NO_DATA]"),
+        click.option("--psf-bands", default="", metavar="BANDS", callback=_split,
+                     help="Bands that the PSFs of the file belong to, in their order, with commas: r,z,g,i,u,y.  "
+                     "[default: the order of the images]"),
+        click.option("--stars/--no-stars", default=_DEFAULTS.stars, show_default=True,
+                     help="Whether sources that the catalog calls stars are points, or galaxies like all others."),
         click.option("--background/--no-background", default=_DEFAULTS.background, show_default=True,
                      help="A free constant background in every band."),
         click.option("--max-steps", type=int, default=_DEFAULTS.max_steps, show_default=True,
@@ -63,6 +68,11 @@ def running_options(function: Callable) -> Callable:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def _split(_context, _parameter, text: str) -> tuple[str, ...]:
+    """Return the parts of a list with commas."""
+    return tuple(part.strip() for part in text.split(",")) if text else ()
 
 
 resume_option = click.option(

@@ -23,7 +23,11 @@ LOADERS = {".npz": load_npz, ".fits.gz": load_fits, ".fits": load_fits, ".fit": 
 
 
 def read_observation(
-    path: str | Path, *, bad_planes: Sequence[str | int] | None = None, name: str | None = None
+    path: str | Path,
+    *,
+    bad_planes: Sequence[str | int] | None = None,
+    psf_bands: Sequence[str] | None = None,
+    name: str | None = None,
 ) -> Observation:
     """Read the images, weights and PSFs of a scene file.
 
@@ -33,6 +37,8 @@ def read_observation(
         ``.npz``, ``.fits``, ``.fits.gz`` or ``.fit``; DESIGN section 3 says what is in it.
     bad_planes
         Names or bit numbers of the mask planes that take pixels out; by default BAD, SAT, EDGE, NO_DATA.
+    psf_bands
+        The bands that the PSFs in the file belong to, in their order; by default the order of the images.
     name
         Scene id; by default the file name without its suffix.
 
@@ -51,7 +57,8 @@ def read_observation(
     path, suffix = _known(path)
     with _naming(path.name):
         scene = LOADERS[suffix](path)
-        return _build_observation(scene, bad_planes, path.name[: -len(suffix)] if name is None else name)
+        stem = path.name[: -len(suffix)]
+        return _build_observation(scene, bad_planes, psf_bands, stem if name is None else name)
 
 
 def read_catalog(path: str | Path, *, frame: Frame | None = None) -> Catalog:
@@ -110,12 +117,24 @@ def _known(path: str | Path) -> tuple[Path, str]:
     return path, suffix
 
 
-def _build_observation(scene: RawScene, bad_planes: Sequence[str | int] | None, name: str) -> Observation:
+def _build_observation(
+    scene: RawScene,
+    bad_planes: Sequence[str | int] | None,
+    psf_bands: Sequence[str] | None,
+    name: str,
+) -> Observation:
     """Check the content of a file and make an observation of it."""
     images = checks.as_float(scene.need("images"), "images")
     psfs = checks.as_float(scene.need("psfs"), "psfs")
     bands = checks.check_bands(scene.need("bands"))
     checks.check_shapes(images, psfs, bands)
+    if psf_bands is not None:
+        if sorted(psf_bands) != sorted(bands):
+            raise DataError(
+                f"psf_bands is {', '.join(psf_bands)}; it must have each of {', '.join(bands)} once, in the order of "
+                "the PSFs in the file."
+            )
+        psfs = psfs[[list(psf_bands).index(band) for band in bands]]
     used = np.ones(images.shape, bool)
     if scene.mask is not None:
         checks.check_same_shape("mask", scene.mask, images)

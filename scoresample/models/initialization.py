@@ -10,6 +10,7 @@ from scoresample.data.observation import Observation
 from scoresample.models.first_light import flux_within, measure_light, mirror_minimum, sky_level
 from scoresample.models.morphology import PixelMorphology, PointSource, to_coordinate
 from scoresample.models.psf import GaussianPSF, choose_model_psf
+from scoresample.models.psf_check import warn_of_psfs
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
 
@@ -53,12 +54,15 @@ def initialize_scene(
         small core with a spectrum of its own, because at such precision no galaxy has a single colour
         (Melchior et al. 2018, Astronomy and Computing 24, 129, model bright galaxies the same way).
 
+    A `ScoresampleWarning` says when stars do not look like the PSFs (`models.psf_check`).
+
     Raises
     ------
     DataError
         If a detection is off the image or on a pixel without data.
     """
     check_catalog(catalog, observation)
+    warn_of_psfs(observation, catalog)
     images, weights = np.asarray(observation.images, float), np.asarray(observation.inverse_variance, float)
     psfs = np.asarray(observation.psfs)
     dtype = observation.images.dtype
@@ -77,7 +81,7 @@ def initialize_scene(
             flux = jnp.asarray(flux_within(mirrored, center, near), dtype)
             sources.append(make(f"star_{index}", PointSource(), flux=flux, box=box_sizes[0]))
             continue
-        name, box = f"galaxy_{index}", _box_size(2 * light.reach + 1, box_sizes, max(images.shape[1:]))
+        name, box = f"galaxy_{index}", _box_size(light.reach, box_sizes, center, images.shape[1:])
         flux = jnp.asarray(flux_within(mirrored, center, max(near, light.radius)), dtype)
         sigma = float(np.clip(light.sigma, 1.2 * model_psf.sigma, box / 4))
         has_core = light.peak > two_components_above and box > box_sizes[0]
@@ -97,7 +101,8 @@ def gaussian_morphology(box: int, sigma: float) -> PixelMorphology:
     return PixelMorphology(to_coordinate(jnp.asarray(morphology, jnp.result_type(float))))
 
 
-def _box_size(needed: float, box_sizes: tuple[int, ...], largest: int) -> int:
-    """Return the smallest allowed box that is large enough, no larger than the image where possible."""
-    allowed = [n for n in box_sizes if n <= largest] or list(box_sizes[:1])
-    return next((n for n in allowed if n >= needed), allowed[-1])
+def _box_size(reach: float, box_sizes: tuple[int, ...], center, shape: tuple[int, int]) -> int:
+    """Return the smallest allowed size that reaches far enough, or over the whole image."""
+    farthest = max(max(c, n - 1 - c) for c, n in zip(center, shape, strict=True))
+    needed = 2 * min(reach, farthest) + 1
+    return next((n for n in box_sizes if n >= needed), box_sizes[-1])

@@ -1,10 +1,10 @@
 """The road from a scene file to its products: read, initialize, MAP, draws, verdict, catalog, picture."""
 
+import dataclasses
 import time
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,8 +161,12 @@ def run_scene(
 
 def prepare(path: str | Path, settings: RunSettings) -> Problem:
     """Read a scene file and lay out its posterior; raises `ScoresampleError` for input that cannot be used."""
-    observation = read_observation(path, bad_planes=settings.bad_planes or None)
+    observation = read_observation(
+        path, bad_planes=settings.bad_planes or None, psf_bands=settings.psf_bands or None
+    )
     catalog = read_catalog(path, frame=observation.frame)
+    if not settings.stars:
+        catalog = dataclasses.replace(catalog, is_star=np.zeros(len(catalog), bool))
     prior = load_prior(settings.prior)
     try:
         scene = initialize_scene(observation, catalog, background=settings.background)
@@ -214,7 +218,9 @@ def draw(
         progress=progress,
         checkpoint=checkpoint,
     )
-    draws = draws._replace(settings=draws.settings | {"input": problem.provenance, "run": asdict(settings)})
+    draws = draws._replace(
+        settings=draws.settings | {"input": problem.provenance, "run": dataclasses.asdict(settings)}
+    )
     save_draws(folder / DRAWS, draws, images=settings.images)
     return draws
 

@@ -23,7 +23,7 @@ from scoresample.samplers.optimize import MAPHistory, MAPResult
 
 MAP, CHECKPOINT, DRAWS, REPORT, PICTURE = "map.npz", "checkpoint.npz", "draws.nc", "report.json", "scene.png"
 CATALOGS, FLUX_DRAWS = ("fluxes.fits", "fluxes.ecsv"), "flux_draws.fits"
-_OF_THE_MODEL = ("background", "bad_planes", "prior")
+_OF_THE_MODEL = ("background", "bad_planes", "psf_bands", "stars", "prior")
 
 
 class StoredDraws(NamedTuple):
@@ -38,8 +38,7 @@ class StoredDraws(NamedTuple):
     @property
     def run(self) -> RunSettings:
         """The settings of the run."""
-        run = self.settings["run"]
-        return RunSettings(**(run | {"bad_planes": tuple(run["bad_planes"])}))
+        return RunSettings(**_with_tuples(self.settings["run"]))
 
 
 def sha256_of(path: str | Path) -> str:
@@ -107,8 +106,7 @@ def model_settings(path: Path) -> dict[str, Any]:
             run = json.loads(archive["note"].item())["run"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return {}  # load_map says what is wrong with it
-    found = {name: run[name] for name in _OF_THE_MODEL}
-    return found | {"bad_planes": tuple(found["bad_planes"])}
+    return _with_tuples({name: run[name] for name in _OF_THE_MODEL})
 
 
 def read_stored(path: Path) -> StoredDraws:
@@ -185,6 +183,11 @@ def finished_report(
         asdict(settings)
     )
     return report if same and report.get("status") == "done" else None
+
+
+def _with_tuples(run: dict[str, Any]) -> dict[str, Any]:
+    """Return settings as they were before json made lists of their tuples."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in run.items()}
 
 
 def _check_same_input(source: str, came: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -26,6 +26,10 @@ class RunSettings:
         Whether every band has a free constant background.
     bad_planes
         Mask planes, by name or bit number, that take pixels out; empty for BAD, SAT, EDGE and NO_DATA.
+    psf_bands
+        Bands that the PSFs of the file belong to, in their order; empty for the order of the images.
+    stars
+        Whether sources that the catalog calls stars are points; if not, they are galaxies like all others.
     prior
         Of galaxy images, a name that `load_prior` knows.
     images
@@ -47,6 +51,8 @@ class RunSettings:
     max_steps: int = 1000
     background: bool = True
     bad_planes: tuple[str | int, ...] = ()
+    psf_bands: tuple[str, ...] = ()
+    stars: bool = True
     prior: str = "galaxies"
     images: str = "thin"
     num_flux_draws: int = 100

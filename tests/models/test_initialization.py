@@ -121,12 +121,13 @@ def test_detections_off_the_image_or_the_data_are_refused():
         initialize_scene(masked, make_catalog([[11.0, 11.0]]))
 
 
-def test_boxes_fit_small_images_where_they_can():
+def test_boxes_reach_over_small_images_and_no_further():
     observation, catalog = simulate((MIDDLE, 6.0, 4000))
     cut = (slice(None), slice(22, 51), slice(20, 50))
     small = make_observation(observation.images[cut], observation.inverse_variance[cut], make_psfs(), BANDS)
     scene = initialize_scene(small, make_catalog(catalog.centers - [22, 20]))
-    assert scene.sources[0].shape == (25, 25)
+    assert scene.sources[0].shape == (35, 35)  # it would be larger in a larger image
+    assert initialize_scene(observation, catalog).sources[0].shape > (35, 35)
 
 
 def test_the_mirror_minimum_of_noise_is_unbiased():
