@@ -12,6 +12,7 @@ import resource
 import time
 
 begun = time.perf_counter()
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +41,7 @@ def gradient_milliseconds(posterior, num_chains=4, num_steps=20):
     whitening = local_whitening(posterior, posterior.initial_position())
     z = jnp.zeros((num_chains, whitening.size))
 
-    @jax.jit
+    @eqx.filter_jit
     def run(density, whitening, z):
         both = jax.value_and_grad(lambda point: density.log_prob(whitening.position(point)))
         return jax.lax.fori_loop(0, num_steps, lambda _, z: z + 1e-6 * jax.vmap(both)(z)[1], z)
@@ -103,7 +104,7 @@ def scaling():
             images, np.ones_like(images), np.stack([psf / psf.sum()] * 3), ["g", "r", "i"], flux_unit="nJy"
         )
         centers = rng.uniform(12, side - 12, (num_sources, 2))
-        scene = ss.initialize_scene(observation, ss.make_catalog(centers))
+        scene = ss.initialize_scene(observation, ss.make_catalog(centers), box_sizes=(25,))
         posterior = ss.Posterior(scene, observation)
         print(f"| {num_sources} | {side}^2 | {gradient_milliseconds(posterior, 1)[1]:.2f} |")
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from scoresample.errors import ConfigError, ScoreOnlyError
-from scoresample.numerics.linear import DenseScale, LowRankScale
+from scoresample.numerics.linear import DenseScale, LowRankScale, ProductScale
 
 Position = PyTree[Float[Array, "..."]]
-Scale = LowRankScale | DenseScale
+Scale = LowRankScale | DenseScale | ProductScale
 
 
 class AbstractDensity(eqx.Module):

@@ -6,21 +6,29 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
+import scipy.linalg
 from jaxtyping import Array, Float
 
+from scoresample.density.base import Scale
 from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology
 from scoresample.models.psf import psf_transforms
 from scoresample.models.rendering import Renderer, make_renderer
 from scoresample.numerics.fft import fast_shape
-from scoresample.numerics.linear import DenseScale, LowRankScale, dense_precision, scale_from_precision
+from scoresample.numerics.linear import (
+    block_diagonal,
+    dense_precision,
+    scale_from_precision,
+    scale_of_posterior,
+)
 
 if TYPE_CHECKING:
     from scoresample.density.posterior import Posterior
 
-MAX_DENSE = 5000
-"""Objects with more free pixels than this keep the scale of their prior: n x n matrices would be too large."""
+MAX_DENSE = 2000
+NUM_DIRECTIONS = 400
+"""For objects with more free pixels than the first, only so many directions are told from the prior's."""
 
-Block = tuple[tuple[str, ...], LowRankScale | DenseScale]
+Block = tuple[tuple[str, ...], Scale]
 
 
 def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> list[Block]:
@@ -57,17 +65,18 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         ]
         names = tuple(f"{posterior.scene.sources[index].name}.image" for index in members)
         size = sum(int(np.prod(free[name].shape)) for name in names)
-        if not members or size > MAX_DENSE:
+        if not members:
             continue
-        precision = _likelihood_precision(posterior, seen, members, position, brightness)
-        begin = 0
-        for name in names:
-            prior = dense_precision(free[name].scale())
-            end = begin + len(prior)
-            precision[begin:end, begin:end] += prior
-            begin = end
+        information = _information(posterior, seen, members, position, brightness)
+        priors = [free[name].scale() for name in names]
         dtype = np.asarray(position[names[0]]).dtype
-        blocks.append((names, scale_from_precision(precision, dtype)))
+        if size > MAX_DENSE:
+            prior = block_diagonal(priors)
+            scale = scale_of_posterior(prior, information.apply, NUM_DIRECTIONS, dtype)
+        else:
+            precision = information.dense() + scipy.linalg.block_diag(*map(dense_precision, priors))
+            scale = scale_from_precision(precision, dtype)
+        blocks.append((names, scale))
         used.update(names)
     return blocks + [((name,), p.scale()) for name, p in free.items() if name not in used]
 
@@ -116,8 +125,52 @@ def _make_seen(posterior) -> _Seen:
     return _Seen(power, correlation, np.sqrt(smooth), grid, make_renderer(posterior.scene, None))
 
 
-def _likelihood_precision(posterior, seen, members, position, brightness) -> Float[np.ndarray, "n n"]:
-    """Return the Gauss-Newton precision of the images of one object, all bands together, fluxes free."""
+class _Information(NamedTuple):
+    """The Gauss-Newton information on the images of one object, fluxes projected out, all bands together.
+
+    Attributes
+    ----------
+    y, x
+        Pixels of the frame that the values belong to.
+    factors
+        V of each band, 0 off the frame.
+    mixed, fisher
+        C and F of each band.
+    seen
+        What the observation sees.
+    """
+
+    y: np.ndarray
+    x: np.ndarray
+    factors: Float[np.ndarray, "band n"]
+    mixed: Float[np.ndarray, "band n column"]
+    fisher: Float[np.ndarray, "band column column"]
+    seen: _Seen
+
+    def dense(self) -> Float[np.ndarray, "n n"]:
+        """Return the matrix."""
+        grid, total = self.seen.grid, np.zeros((self.y.size, self.y.size))
+        lag_y, lag_x = (self.y[:, None] - self.y) % grid[0], (self.x[:, None] - self.x) % grid[1]
+        for factor, mixed, fisher, correlation in zip(
+            self.factors, self.mixed, self.fisher, self.seen.correlation, strict=True
+        ):
+            total += factor[:, None] * correlation[lag_y, lag_x] * factor
+            total -= mixed @ np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ mixed.T
+        return total
+
+    def apply(self, v: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Return the matrix times a vector."""
+        images = np.zeros_like(self.seen.root_weight)
+        for image, factor in zip(images, self.factors, strict=True):
+            np.add.at(image, (self.y, self.x), factor * v)  # components of one object share pixels
+        total = np.sum(self.factors * self.seen.correlate(images)[:, self.y, self.x], axis=0)
+        for mixed, fisher in zip(self.mixed, self.fisher, strict=True):
+            total -= mixed @ (np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ (mixed.T @ v))
+        return total
+
+
+def _information(posterior, seen, members, position, brightness) -> _Information:
+    """Return the information on the images of one object."""
     height, width = seen.root_weight.shape[1:]
     pixels, factors = [], []
     for index in members:
@@ -130,18 +183,13 @@ def _likelihood_precision(posterior, seen, members, position, brightness) -> Flo
         weighted = brightness[:, index, None, None] * slope * seen.root_weight[:, y[:, None], x]
         factors.append(weighted.reshape(len(weighted), -1))
         pixels.append(np.stack(np.meshgrid(y, x, indexing="ij")).reshape(2, -1))
-    y, x = np.concatenate(pixels, axis=1)
-    lag_y, lag_x = (y[:, None] - y) % seen.grid[0], (x[:, None] - x) % seen.grid[1]
+    (y, x), factors = np.concatenate(pixels, axis=1), np.concatenate(factors, axis=1)
     images = seen.root_weight * _model_images(posterior, seen.renderer, members[0], position)
     correlated = seen.correlate(images)
-    total = np.zeros((y.size, y.size))
-    for band, factor in enumerate(np.concatenate(factors, axis=1)):
-        total += factor[:, None] * seen.correlation[band, lag_y, lag_x] * factor
-        mixed = factor[:, None] * correlated[:, band, y, x].T
-        fisher = np.einsum("kyx,lyx->kl", images[:, band], correlated[:, band])
-        fisher += np.diag(np.asarray(posterior.flux_prior.precision, float)[band])
-        total -= mixed @ np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ mixed.T
-    return total
+    mixed = factors[:, :, None] * np.moveaxis(correlated[:, :, y, x], 0, 2)
+    fisher = np.einsum("kbyx,lbyx->bkl", images, correlated)
+    prior = np.asarray(posterior.flux_prior.precision, float)
+    return _Information(y, x, factors, mixed, fisher + prior[:, :, None] * np.eye(len(images)), seen)
 
 
 def _model_images(posterior, renderer: Renderer, index: int, position) -> Float[np.ndarray, "column 1 y x"]:

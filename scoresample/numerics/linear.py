@@ -1,10 +1,13 @@
 """Linear maps between whitened and physical coordinates."""
 
+from collections.abc import Callable, Sequence
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+import scipy.sparse.linalg
 from jaxtyping import Array, Float
 
 
@@ -96,6 +99,78 @@ class DenseScale(eqx.Module):
     def size(self) -> int:
         """Number of coordinates."""
         return self.matrix.shape[0]
+
+
+class ProductScale(eqx.Module):
+    """One square root after another, ``L = L_outer L_inner``.
+
+    Parameters
+    ----------
+    outer, inner
+        Of the same size.
+    """
+
+    outer: LowRankScale
+    inner: LowRankScale
+
+    def apply(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return ``L z``: whitened to physical."""
+        return self.outer.apply(self.inner.apply(z))
+
+    def inverse(self, x: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return ``L^-1 x``: physical to whitened."""
+        return self.inner.inverse(self.outer.inverse(x))
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates."""
+        return self.outer.size
+
+
+def block_diagonal(scales: Sequence[LowRankScale]) -> LowRankScale:
+    """Return the scale of independent groups of coordinates, one after another."""
+    directions = scipy.linalg.block_diag(*(np.asarray(scale.directions) for scale in scales))
+    return LowRankScale(
+        jnp.concatenate([scale.diagonal for scale in scales]),
+        jnp.asarray(directions),
+        jnp.concatenate([scale.stretch for scale in scales]),
+    )
+
+
+def scale_of_posterior(
+    prior: LowRankScale, information: Callable, num_directions: int, dtype
+) -> ProductScale:
+    r"""Return the scale of a prior after data, known along the directions that data know best.
+
+    With the prior's square root L and the information A of the data, the covariance is
+    :math:`L (I + L^T A L)^{-1} L^T`; of :math:`L^T A L` only the largest eigenvalues are kept.
+
+    Parameters
+    ----------
+    prior
+        L.
+    information
+        Maps a vector to A times it, in double precision.
+    num_directions
+        How many eigenvalues to keep.
+    dtype
+        Of the result.
+    """
+    root = jax.tree.map(lambda a: np.asarray(a, np.float64), prior)
+
+    def matvec(v):
+        w = (root.stretch - 1) * (v @ root.directions)
+        x = information(root.diagonal * (v + root.directions @ w)) * root.diagonal
+        return x + root.directions @ ((root.stretch - 1) * (x @ root.directions))
+
+    shape, kind = (prior.size, prior.size), np.float64
+    operator = scipy.sparse.linalg.LinearOperator(shape, matvec=matvec, dtype=kind)  # ty: ignore
+    start = np.random.default_rng(0).normal(size=prior.size)
+    values, directions = scipy.sparse.linalg.eigsh(operator, num_directions, which="LA", v0=start, tol=1e-2)
+    stretch = 1 / np.sqrt(1 + np.maximum(values, 0))
+    as_dtype = lambda a: jnp.asarray(a, dtype)
+    inner = LowRankScale(jnp.ones(prior.size, dtype), as_dtype(directions), as_dtype(stretch))
+    return ProductScale(jax.tree.map(as_dtype, prior), inner)
 
 
 def dense_precision(scale: LowRankScale) -> Float[np.ndarray, "n n"]:

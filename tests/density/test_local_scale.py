@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scoresample.density import local_scale as module
 from scoresample.density.posterior import Posterior
 from scoresample.numerics.trees import flatten
 from scoresample.samplers.whitening import local_whitening
@@ -31,7 +32,10 @@ def test_every_parameter_appears_once_with_its_size(posterior):
         assert scale.size == sum(position[name].size for name in names)
 
 
-def test_coordinates_are_rounder_by_it(posterior):
+@pytest.mark.parametrize("max_dense", [1000, 0])
+def test_coordinates_are_rounder_by_it(posterior, monkeypatch, max_dense):
+    monkeypatch.setattr(module, "MAX_DENSE", max_dense)
+    monkeypatch.setattr(module, "NUM_DIRECTIONS", 25)
     position = posterior.initial_position()
     flat, unflatten = flatten(position)
     whitening = local_whitening(posterior, position)
@@ -41,10 +45,23 @@ def test_coordinates_are_rounder_by_it(posterior):
     assert white < 0.1 * bare
 
 
-def test_it_changes_coordinates_and_nothing_else(posterior):
+@pytest.mark.parametrize("max_dense", [1000, 0])
+def test_it_changes_coordinates_and_nothing_else(posterior, monkeypatch, max_dense):
+    monkeypatch.setattr(module, "MAX_DENSE", max_dense)
+    monkeypatch.setattr(module, "NUM_DIRECTIONS", 25)
     position = posterior.initial_position()
     whitening = local_whitening(posterior, position)
     moved = {name: value + 0.3 for name, value in position.items()}
     back = whitening.position(whitening.coordinates(moved))
     for name in moved:
         np.testing.assert_allclose(back[name], moved[name], rtol=1e-3, atol=1e-3)
+
+
+def test_the_information_of_large_boxes_is_that_of_small_ones(posterior):
+    """Products with the matrix, which is never formed for large boxes, against the matrix."""
+    position = posterior.initial_position()
+    brightness = np.asarray(posterior.brightness(position), float)
+    information = module._information(posterior, module._make_seen(posterior), [0], position, brightness)
+    dense = information.dense()
+    for v in np.random.default_rng(3).normal(size=(4, len(dense))):
+        np.testing.assert_allclose(information.apply(v), dense @ v, rtol=1e-8, atol=1e-8 * abs(dense).max())

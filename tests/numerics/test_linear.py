@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scoresample.numerics.linear import LowRankScale, identity_scale, scale_from_covariance
+from scoresample.numerics.linear import (
+    LowRankScale,
+    block_diagonal,
+    identity_scale,
+    scale_from_covariance,
+    scale_of_posterior,
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +70,26 @@ def test_a_scale_made_from_a_covariance_is_a_root_of_it(rank):
     covariance = factor @ factor.T + np.diag(variance)
     np.testing.assert_allclose(root @ root.T, covariance, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(2 * scale.log_det(), np.linalg.slogdet(covariance)[1], rtol=1e-4)
+
+
+def test_a_posterior_has_the_covariance_of_prior_and_data(scale, dense):
+    """Data that know four directions: five are enough to have all of it, two are not."""
+    rows = np.random.default_rng(5).normal(size=(4, 12))
+    information = rows.T @ np.diag([30.0, 10.0, 3.0, 1.0]) @ rows
+    exact = np.linalg.inv(np.linalg.inv(dense @ dense.T) + information)
+
+    def covariance(num_directions):
+        found = scale_of_posterior(scale, lambda v: information @ v, num_directions, jnp.result_type(float))
+        root = np.asarray(jax.vmap(found.apply)(jnp.eye(12)), float).T
+        np.testing.assert_allclose(jax.vmap(found.inverse)(root.T), np.eye(12), atol=1e-4)
+        return root @ root.T
+
+    np.testing.assert_allclose(covariance(5), exact, atol=1e-4)
+    assert np.abs(covariance(2) - exact).max() > 1e-2
+
+
+def test_groups_one_after_another_are_independent(scale, dense):
+    both = block_diagonal([scale, identity_scale(3)])
+    v = np.random.default_rng(6).normal(size=15)
+    expected = np.concatenate([dense @ v[:12], v[12:]])
+    np.testing.assert_allclose(both.apply(jnp.asarray(v)), expected, atol=1e-5)

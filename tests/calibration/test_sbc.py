@@ -1,0 +1,62 @@
+"""Ranks of the truth are uniform for every flux; error bars that are too narrow would be seen."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.stats
+
+from benchmarks import calibration
+
+NUM_BINS = 10
+LEAST_P = 1e-3
+
+
+@pytest.fixture(scope="module")
+def ranks():
+    """The stored ranks of 120 scenes, made by ``python benchmarks/calibration.py``."""
+    return pd.read_csv(calibration.STORED)
+
+
+def uniformity(ranks, names):
+    """Return the smallest p-value that ranks are uniform, by counts in bins and by width, times the number of tests."""
+    smallest = []
+    for name in names:
+        values = ranks[name].to_numpy()
+        counts, _ = np.histogram(values, NUM_BINS, (0, 1))
+        z = scipy.stats.norm.ppf(np.clip(values, 1e-3, 1 - 1e-3))
+        width = scipy.stats.chi2(len(z)).cdf(np.sum(z**2))
+        smallest += [
+            scipy.stats.chisquare(counts).pvalue,
+            scipy.stats.kstest(values, "uniform").pvalue,
+            2 * min(width, 1 - width),
+        ]
+    return min(smallest) * len(smallest)
+
+
+def check(ranks):
+    names = [name for name in ranks.columns if "[" in name]
+    fluxes = [name for name in names if name.startswith("flux")]
+    assert len(fluxes) == 6
+    assert uniformity(ranks, [name for name in names if not name.startswith("narrow")]) > LEAST_P
+    assert (
+        uniformity(ranks, [f"narrow {name}" for name in fluxes]) < LEAST_P
+    )  # errors 30 % too small are seen
+
+
+def test_stored_ranks_are_uniform(ranks):
+    assert len(ranks) >= 100 and list(ranks["seed"]) == list(range(len(ranks)))
+    assert ranks["r_hat"].max() < 1.05 and ranks["ess"].min() > 100
+    check(ranks)
+
+
+def test_a_scene_has_the_stored_ranks_still(ranks):
+    """One scene made anew: its ranks are those stored, but for the Monte-Carlo error of a thousand draws."""
+    again, stored = calibration.rank_scene(0), ranks.iloc[0]
+    names = [name for name in ranks.columns if "[" in name]
+    assert max(abs(again[name] - stored[name]) for name in names) < 5 * 0.5 / np.sqrt(ranks["ess"].iloc[0])
+
+
+@pytest.mark.slow
+def test_ranks_of_new_scenes_are_uniform(seed_shift):
+    rows = [calibration.rank_scene(1000 + 1000 * seed_shift + k) for k in range(100)]
+    check(pd.DataFrame(rows))
