@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 import scipy.linalg
+import scipy.sparse
 from jaxtyping import Array, Float
 
 from scoresample.density.base import Scale
@@ -104,11 +105,11 @@ class _Seen(NamedTuple):
     grid: tuple[int, int]
     renderer: Renderer
 
-    def correlate(self, images: Float[np.ndarray, "... band y x"]) -> Float[np.ndarray, "... band y x"]:
-        """Return R times images on the frame."""
+    def correlate(self, images: Float[np.ndarray, "*k y x"], band=slice(None)) -> Float[np.ndarray, "*k y x"]:
+        """Return R times images on the frame: of all bands, which are then the last axis but two, or of one."""
         height, width = images.shape[-2:]
-        product = scipy.fft.rfft2(images, s=self.grid) * self.power
-        return scipy.fft.irfft2(product, s=self.grid)[..., :height, :width]
+        product = scipy.fft.rfft2(images, s=self.grid, workers=-1) * self.power[band]
+        return scipy.fft.irfft2(product, s=self.grid, workers=-1)[..., :height, :width]
 
 
 def _make_seen(posterior) -> _Seen:
@@ -158,14 +159,22 @@ class _Information(NamedTuple):
             total -= mixed @ np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ mixed.T
         return total
 
-    def apply(self, v: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """Return the matrix times a vector."""
-        images = np.zeros_like(self.seen.root_weight)
-        for image, factor in zip(images, self.factors, strict=True):
-            np.add.at(image, (self.y, self.x), factor * v)  # components of one object share pixels
-        total = np.sum(self.factors * self.seen.correlate(images)[:, self.y, self.x], axis=0)
-        for mixed, fisher in zip(self.mixed, self.fisher, strict=True):
-            total -= mixed @ (np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ (mixed.T @ v))
+    def apply(self, columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        """Return the matrix times columns."""
+        height, width = self.seen.root_weight.shape[1:]
+        # Pixels to frame and back: sums, since components of one object share pixels.
+        place = scipy.sparse.csr_array(
+            (np.ones(self.y.size), (self.y * width + self.x, np.arange(self.y.size))),
+            shape=(height * width, self.y.size),
+        )
+        total = np.zeros_like(columns)
+        for band, (factor, mixed, fisher) in enumerate(
+            zip(self.factors, self.mixed, self.fisher, strict=True)
+        ):
+            images = (place @ (factor[:, None] * columns)).T.reshape(-1, height, width)
+            seen = self.seen.correlate(images, band).reshape(len(images), -1)
+            total += factor[:, None] * (place.T @ seen.T)
+            total -= mixed @ (np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ (mixed.T @ columns))
         return total
 
 

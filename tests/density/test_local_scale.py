@@ -63,5 +63,5 @@ def test_the_information_of_large_boxes_is_that_of_small_ones(posterior):
     brightness = np.asarray(posterior.brightness(position), float)
     information = module._information(posterior, module._make_seen(posterior), [0], position, brightness)
     dense = information.dense()
-    for v in np.random.default_rng(3).normal(size=(4, len(dense))):
-        np.testing.assert_allclose(information.apply(v), dense @ v, rtol=1e-8, atol=1e-8 * abs(dense).max())
+    v = np.random.default_rng(3).normal(size=(len(dense), 4))
+    np.testing.assert_allclose(information.apply(v), dense @ v, rtol=1e-8, atol=1e-8 * abs(dense).max())
