@@ -22,7 +22,10 @@ LEAST_SHARE = 0.25
 def warn_of_psfs(observation: Observation, catalog: Catalog) -> None:
     """Warn with a `ScoresampleWarning` where stars say that the PSFs are in another order, or too narrow."""
     bands, name = observation.frame.bands, f"{observation.name}: " if observation.name else ""
-    order = likely_psf_order(observation, catalog)
+    wide = wide_stars(observation, catalog)
+    order = (
+        likely_psf_order(observation, catalog) if len(wide) == 0 else None
+    )  # no order mends PSFs too narrow
     if order is not None:
         warnings.warn(
             f"{name}the stars fit the PSFs of other bands much better: the PSFs look like those of "
@@ -31,7 +34,6 @@ def warn_of_psfs(observation: Observation, catalog: Catalog) -> None:
             ScoresampleWarning,
             stacklevel=3,
         )
-    wide = wide_stars(observation, catalog)
     if len(wide):
         named = ", ".join(str(catalog.object_id[index]) for index in wide)
         warnings.warn(

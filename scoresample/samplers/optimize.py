@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError
+from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening
 
 
@@ -104,7 +105,7 @@ def find_map(
         return MAPResult(start, "converged", MAPHistory(empty, empty, empty))
     climber = Climber(method, max_steps, learning_rate)
     rows, status, reached = [], "max_steps", start
-    with tqdm(total=max_steps, desc="MAP", disable=not progress) as bar:
+    with tqdm(total=max_steps, desc="MAP", disable=not progress) as bar, noting_ctrl_c() as stop_if_pressed:
         try:
             while len(rows) < max_steps and status == "max_steps":
                 whitening = local_whitening(original, reached)
@@ -113,6 +114,7 @@ def find_map(
                     whitening, _ = add_curvature(key, compiled, whitening, num_directions=_DIRECTIONS)
                 state = climber.init(compiled, whitening)
                 for _ in range(_ROUND if method == "lbfgs" else max_steps):
+                    stop_if_pressed()
                     num_steps = min(_CHUNK, max_steps - len(rows))
                     if num_steps == 0:
                         break

@@ -19,6 +19,7 @@ from scoresample.samplers.adaptation import WindowAdaptation
 from scoresample.samplers.base import AbstractKernel, AbstractSampler, Draws, settings_of
 from scoresample.samplers.checkpoint import fingerprint, load_tree, read_note, save_checkpoint
 from scoresample.samplers.hmc import NUTS
+from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace
 from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening, recenter
 
@@ -153,30 +154,33 @@ class _Run:
             state, self.done = load_tree(self.path, like)
             states, adapting, whitening = jax.tree.map(jnp.asarray, state)
         try:
-            with tqdm(total=num_warmup, initial=warmed, desc="warm-up", disable=not self.progress) as bar:
-                while warmed < num_warmup:
-                    n = min(chunks.CHUNK, num_warmup - warmed)
-                    flags = slow[warmed : warmed + n], ends[warmed : warmed + n]
-                    states, adapting, acceptance = chunks.warm_up(
-                        *fixed, whitening, key_warm, states, adapting, warmed, n, *flags
-                    )
-                    warmed += n
-                    if warmed in recenter_at:
-                        key_again = jax.random.fold_in(key, warmed)
-                        whitening, z = recenter(
-                            key_again, self.original, self.density, whitening, states.position
+            with noting_ctrl_c() as stop_if_pressed:
+                with tqdm(total=num_warmup, initial=warmed, desc="warm-up", disable=not self.progress) as bar:
+                    while warmed < num_warmup:
+                        stop_if_pressed()
+                        n = min(chunks.CHUNK, num_warmup - warmed)
+                        flags = slow[warmed : warmed + n], ends[warmed : warmed + n]
+                        states, adapting, acceptance = chunks.warm_up(
+                            *fixed, whitening, key_warm, states, adapting, warmed, n, *flags
                         )
-                        states = chunks.start_chains(kernel, self.density, whitening, z)
-                        adapting = adaptation.restart(adapting)
-                    bar.set_postfix(acceptance=f"{acceptance:.2f}")
-                    bar.update(n)
-                    self._keep((states, adapting, whitening), warmed)
-            with self._draw_bar() as bar:
-                while (first := self._num_done()) < num_draws:
-                    n = min(chunks.CHUNK, num_draws - first)
-                    states, out = chunks.draw(*fixed, whitening, key_draw, states, adapting, first, n)
-                    self._append(out, n, bar)
-                    self._keep((states, adapting, whitening), warmed)
+                        warmed += n
+                        if warmed in recenter_at:
+                            key_again = jax.random.fold_in(key, warmed)
+                            whitening, z = recenter(
+                                key_again, self.original, self.density, whitening, states.position
+                            )
+                            states = chunks.start_chains(kernel, self.density, whitening, z)
+                            adapting = adaptation.restart(adapting)
+                        bar.set_postfix(acceptance=f"{acceptance:.2f}")
+                        bar.update(n)
+                        self._keep((states, adapting, whitening), warmed)
+                with self._draw_bar() as bar:
+                    while (first := self._num_done()) < num_draws:
+                        stop_if_pressed()
+                        n = min(chunks.CHUNK, num_draws - first)
+                        states, out = chunks.draw(*fixed, whitening, key_draw, states, adapting, first, n)
+                        self._append(out, n, bar)
+                        self._keep((states, adapting, whitening), warmed)
             status = "done"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -190,8 +194,9 @@ class _Run:
         """Draw standard normal coordinates; return the status."""
         status = "done"
         try:
-            with self._draw_bar() as bar:
+            with noting_ctrl_c() as stop_if_pressed, self._draw_bar() as bar:
                 while (first := self._num_done()) < self.sizes["num_draws"]:
+                    stop_if_pressed()
                     n = min(chunks.CHUNK, self.sizes["num_draws"] - first)
                     _, out = chunks.draw_normal(
                         self.density,
