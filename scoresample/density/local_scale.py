@@ -135,8 +135,8 @@ class _Information(NamedTuple):
         Pixels of the frame that the values belong to.
     factors
         V of each band, 0 off the frame.
-    mixed, fisher
-        C and F of each band.
+    mixed, inverse_fisher
+        C and the inverse of F of each band.
     seen
         What the observation sees.
     """
@@ -145,18 +145,18 @@ class _Information(NamedTuple):
     x: np.ndarray
     factors: Float[np.ndarray, "band n"]
     mixed: Float[np.ndarray, "band n column"]
-    fisher: Float[np.ndarray, "band column column"]
+    inverse_fisher: Float[np.ndarray, "band column column"]
     seen: _Seen
 
     def dense(self) -> Float[np.ndarray, "n n"]:
         """Return the matrix."""
         grid, total = self.seen.grid, np.zeros((self.y.size, self.y.size))
         lag_y, lag_x = (self.y[:, None] - self.y) % grid[0], (self.x[:, None] - self.x) % grid[1]
-        for factor, mixed, fisher, correlation in zip(
-            self.factors, self.mixed, self.fisher, self.seen.correlation, strict=True
+        for factor, mixed, inverse, correlation in zip(
+            self.factors, self.mixed, self.inverse_fisher, self.seen.correlation, strict=True
         ):
             total += factor[:, None] * correlation[lag_y, lag_x] * factor
-            total -= mixed @ np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ mixed.T
+            total -= mixed @ inverse @ mixed.T
         return total
 
     def apply(self, columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
@@ -168,13 +168,13 @@ class _Information(NamedTuple):
             shape=(height * width, self.y.size),
         )
         total = np.zeros_like(columns)
-        for band, (factor, mixed, fisher) in enumerate(
-            zip(self.factors, self.mixed, self.fisher, strict=True)
+        for band, (factor, mixed, inverse) in enumerate(
+            zip(self.factors, self.mixed, self.inverse_fisher, strict=True)
         ):
             images = (place @ (factor[:, None] * columns)).T.reshape(-1, height, width)
             seen = self.seen.correlate(images, band).reshape(len(images), -1)
             total += factor[:, None] * (place.T @ seen.T)
-            total -= mixed @ (np.linalg.pinv(fisher, rcond=1e-12, hermitian=True) @ (mixed.T @ columns))
+            total -= mixed @ (inverse @ (mixed.T @ columns))
         return total
 
 
@@ -198,7 +198,9 @@ def _information(posterior, seen, members, position, brightness) -> _Information
     mixed = factors[:, :, None] * np.moveaxis(correlated[:, :, y, x], 0, 2)
     fisher = np.einsum("kbyx,lbyx->bkl", images, correlated)
     prior = np.asarray(posterior.flux_prior.precision, float)
-    return _Information(y, x, factors, mixed, fisher + prior[:, :, None] * np.eye(len(images)), seen)
+    fisher += prior[:, :, None] * np.eye(len(images))
+    inverse_fisher = np.linalg.pinv(fisher, rcond=1e-12, hermitian=True)
+    return _Information(y, x, factors, mixed, inverse_fisher, seen)
 
 
 def _model_images(posterior, renderer: Renderer, index: int, position) -> Float[np.ndarray, "column 1 y x"]:

@@ -70,7 +70,7 @@ def wide_stars(observation: Observation, catalog: Catalog) -> Int[np.ndarray, " 
     for star in np.flatnonzero(catalog.is_star):
         stamp = _Stamp(observation, catalog.centers[star])
         blurred = stamp.transforms * GaussianPSF(1.0).transform(stamp.grid)
-        given, best = (np.trace(stamp.misfit(t)) for t in (stamp.transforms, blurred))
+        given, best = stamp.own_misfit(stamp.transforms), stamp.own_misfit(blurred)
         if _is_much_better(given, best, stamp.degrees):
             found.append(star)
     return np.asarray(found, int)
@@ -111,6 +111,11 @@ class _Stamp:
                 for image, weight in zip(self.images, self.weights, strict=True)
             ]
         )
+
+    def own_misfit(self, transforms: Complex[np.ndarray, "band y x"]) -> float:
+        """Return chi-square summed over bands, each with its own PSF: the trace of `misfit`, at less cost."""
+        each = zip(self.images, np.sqrt(self.weights), transforms, strict=True)
+        return sum(self._chi2(image, root, transform) for image, root, transform in each)
 
     def _chi2(self, image, root, transform) -> float:
         size = image.shape
