@@ -1,6 +1,7 @@
 """Settings and fixtures shared by all tests."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports pyplot: no window in a test
@@ -15,6 +16,14 @@ SEED_SHIFT = int(os.environ.get("SCORESAMPLE_TEST_SEED", "0"))
 def pytest_report_header() -> str:
     """Say what a failure needs to be repeated: seed, precision and version."""
     return f"jax {jax.__version__}, x64 {jax.config.jax_enable_x64}, SCORESAMPLE_TEST_SEED {SEED_SHIFT}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_as_at_a_terminal():
+    """Let Ctrl-C interrupt: a script's background jobs, which may be what runs the tests, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

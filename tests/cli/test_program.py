@@ -47,20 +47,20 @@ def test_bad_input_ends_a_real_process_with_status_2_and_one_line(tmp_path):
 
 def test_ctrl_c_keeps_what_is_done_and_progress_goes_to_stderr(tiny, tmp_path):
     options = ["--sampler", "mala", "--chains", "2", "--warmup", "25", "--draws", "1000000"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*COMMAND, "run", str(tiny), "-o", str(tmp_path), *options],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"TQDM_MININTERVAL": "0"},
-    )  # fmt: skip
-    try:
-        seen = b""
-        while b"divergences" not in seen and b"draws:   1%" not in seen and seen.count(b"draws:") < 4:
-            part = os.read(process.stderr.fileno(), 4096)
-            assert part, seen
-            seen += part
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=300)
-    finally:
-        process.kill()
+    ) as process:  # fmt: skip
+        try:
+            seen = b""
+            while b"divergences" not in seen and b"draws:   1%" not in seen and seen.count(b"draws:") < 4:
+                part = os.read(process.stderr.fileno(), 4096)
+                assert part, seen
+                seen += part
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=300)
+        finally:
+            process.kill()
     assert process.returncode == 1
     assert b"Traceback" not in err
     assert b"interrupted" in out
