@@ -7,10 +7,13 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float
 
 from scoresample.density.fluxes import FluxPosterior
+from scoresample.density.likelihood import Likelihood, fit_fluxes
 from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError
 from scoresample.models.priors_numpyro import DistributionPrior, FlatPrior, describe
 from scoresample.models.scene import Scene
+TIE = 0.3
+"""How far the share of a component may be from that of all bands together, as a part of its object."""
 
 
 class FluxPrior(eqx.Module):
@@ -19,7 +22,10 @@ class FluxPrior(eqx.Module):
     Attributes
     ----------
     mean, precision
-        Of the Gaussian prior, (band, column); precision 0 where it is flat.
+        Of the Gaussian prior; precision 0 where it is flat. Amplitudes that are flat and that no pixel knows of are
+        held by a unit Gaussian, which changes no other amplitude.
+    ties
+        The part of ``precision`` that ties components of one object.
     flux, background
         The distributions, None where flat; used when fluxes are sampled rather than integrated out.
     names
@@ -27,7 +33,8 @@ class FluxPrior(eqx.Module):
     """
 
     mean: Float[Array, "band column"]
-    precision: Float[Array, "band column"]
+    precision: Float[Array, "band column column"]
+    ties: Float[Array, "band column column"]
     flux: dist.Distribution | None
     background: dist.Distribution | None
     names: tuple[str, ...] = eqx.field(static=True)
@@ -68,6 +75,11 @@ class FluxPrior(eqx.Module):
         rows = [values[f"{name}.flux"] for name in self.names]
         return jnp.stack([*rows, values["background"]] if self.has_background else rows, axis=1)
 
+    def log_tie(self, amplitudes: Float[Array, "band source"]) -> Float[Array, ""]:
+        """Return the log density, up to a constant, that ties the components of objects; amplitudes multiply S."""
+        ties = self.ties[:, : amplitudes.shape[1], : amplitudes.shape[1]]
+        return -0.5 * jnp.einsum("bk,bkl,bl->", amplitudes, ties, amplitudes)
+
     def initial_values(self, solution: FluxPosterior) -> dict[str, Array]:
         """Return fluxes and background near the solution of the linear problem, inside their support."""
         mean, values = solution.mean, {}
@@ -83,6 +95,7 @@ class FluxPrior(eqx.Module):
 
 def make_flux_prior(
     scene: Scene,
+    likelihood: Likelihood,
     flux: dist.Distribution | None,
     background: dist.Distribution | None,
     collapse: bool | None,
@@ -104,14 +117,15 @@ def make_flux_prior(
     num_bands, names = len(scene.frame.bands), scene.names
     dtype = scene.flux.dtype
     rows = [_moments(flux if gaussian else None, (len(names), num_bands), dtype)]
-    if flux is None:
-        rows = [_component_moments(scene)]
     if scene.background is not None:
         rows.append(_moments(background if gaussian else None, (1, num_bands), dtype))
-    mean, precision = (jnp.concatenate(part).T for part in zip(*rows, strict=True))
+    mean, diagonal = (jnp.concatenate(part).T for part in zip(*rows, strict=True))
+    ties = jnp.asarray(_ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1])), dtype)
+    held = jnp.where(diagonal == 0, _unknown(likelihood, np.asarray(ties)), diagonal)
     prior = FluxPrior(
         mean=mean,
-        precision=precision,
+        precision=ties + held[:, :, None] * jnp.eye(held.shape[1], dtype=dtype),
+        ties=ties,
         flux=flux,
         background=background,
         names=names,
@@ -132,20 +146,47 @@ def _moments(distribution, shape, dtype):
     return mean, jnp.broadcast_to(jnp.asarray(distribution.scale, dtype) ** -2, shape)
 
 
-def _component_moments(scene):
-    """Return the moments of flat-prior fluxes, weakly tied where an object has several components.
+def _ties(scene: Scene, likelihood: Likelihood) -> Float[np.ndarray, "band column column"]:
+    r"""Return the precision that ties the components of each object, and leaves the object's flux free.
 
-    Data constrain the sum of components far better than each: left alone, fluxes of a hundred times the
-    object can cancel. A component's flux is its first guess, give or take 0.3 of the whole object.
+    Data constrain the sum of components far better than each: left alone, fluxes of a hundred times the object can
+    cancel. With F the flux of the object, each component's flux :math:`\phi_i` is normal around its share,
+
+    .. math:: \phi_i = f_i F \pm \tau_b, \qquad F = \textstyle\sum_i \phi_i, \qquad
+              \tau_b^2 = 0.3^2 \big(F_b^2 + (10\,\sigma_b)^2\big),
+
+    where the shares f, one for all bands, the fluxes F_b and their errors are those of a fit with the first
+    morphologies. The errors keep the prior wide where a band shows nothing. Nothing depends on first spectra.
     """
     membership = np.asarray(scene.membership)
-    first = np.asarray(scene.flux)
-    several = (np.bincount(membership) > 1)[membership][:, None]
-    total = np.stack([np.abs(first)[membership == m].sum(axis=0) for m in membership])
-    sums = np.array([float(source.morphology.total) for source in scene.sources])[:, None]
-    mean = jnp.asarray(np.where(several, first / sums, 0), scene.flux.dtype)
-    spread = np.maximum(0.3 * total / np.abs(sums), 1e-30)
-    return mean, jnp.asarray(np.where(several, spread**-2.0, 0), scene.flux.dtype)
+    num_sources, num_columns = len(membership), likelihood.unseen.shape[1]
+    ties = np.zeros((likelihood.unseen.shape[0], num_columns, num_columns))
+    if len(scene.objects) == num_sources:
+        return ties
+    fitted = fit_fluxes(likelihood, scene.parameters)
+    flux, error = (np.asarray(a, float)[:, :num_sources] for a in (fitted.mean, fitted.unit))
+    sums = np.array([float(source.morphology.total) for source in scene.sources])
+    for index in range(len(scene.objects)):
+        members = np.flatnonzero(membership == index)
+        if members.size == 1:
+            continue
+        total, sigma = flux[:, members].sum(axis=1), error[:, members].min(axis=1)
+        precision = 1 / sigma**2
+        best = (precision * total) @ flux[:, members] / max(np.sum(precision * total**2), 1e-30)
+        share = np.maximum(best, 0)
+        share = share / share.sum() if share.sum() > 0 else np.full(members.size, 1 / members.size)
+        # Rows: each component's flux less its share of the object's, from amplitudes of S.
+        contrast = (np.eye(members.size) - share[:, None]) * sums[members]
+        precision = (members.size - 1) / members.size / (TIE**2 * (total**2 + (10 * sigma) ** 2))
+        ties[:, members[:, None], members] = precision[:, None, None] * (contrast.T @ contrast)
+    return ties
+
+
+def _unknown(likelihood: Likelihood, ties: Float[np.ndarray, "band column column"]):
+    """Return which flat amplitudes neither a pixel nor a tie to a seen one knows of, (band, column)."""
+    tied = ties != 0
+    seen = ~np.asarray(likelihood.unseen)
+    return ~(seen | np.any(tied & seen[:, None, :], axis=2))
 
 
 def _row(distribution, index, num_rows, num_bands, unit):

@@ -48,14 +48,14 @@ def solve_fluxes(
     data: Float[Array, "band pixel"],
     root_weight: Float[Array, "band pixel"],
     prior_mean: Float[Array, "band column"],
-    prior_precision: Float[Array, "band column"],
+    prior_precision: Float[Array, "band column column"],
 ) -> FluxPosterior:
     r"""Solve for the amplitudes of linear columns and integrate them out.
 
     With :math:`G = M^T W M + \Lambda`, amplitudes have posterior :math:`N(\hat A, G^{-1})` and
 
     .. math:: \log p(Y | M) = -\tfrac12 \left[\sum w (Y - M\hat A)^2
-              + \sum \Lambda (\hat A - \mu)^2 + \log\det G\right] + const
+              + (\hat A - \mu)^T \Lambda (\hat A - \mu) + \log\det G\right] + const
 
     per band. A flat prior has :math:`\Lambda = 0`. Evaluated through the residual, not as the difference of
     two large quadratic forms, which single precision would lose.
@@ -70,22 +70,23 @@ def solve_fluxes(
         :math:`\mu` and :math:`\Lambda` of the Gaussian prior.
     """
     design = jnp.moveaxis(columns, 0, 1) * root_weight[:, None, :]
-    gram = jnp.einsum("bkp,blp->bkl", design, design)
-    eye = jnp.eye(gram.shape[-1], dtype=gram.dtype)
-    gram = gram + prior_precision[:, :, None] * eye
+    gram = jnp.einsum("bkp,blp->bkl", design, design) + prior_precision
     unit = 1 / jnp.sqrt(jnp.einsum("bkk->bk", gram))
     scaled = gram * unit[:, :, None] * unit[:, None, :]
     cholesky = jnp.linalg.cholesky(scaled)
     whitened = data * root_weight
 
+    def pull(mean):
+        return jnp.einsum("bkl,bl->bk", prior_precision, mean - prior_mean)
+
     def step(mean):
         residual = whitened - jnp.einsum("bk,bkp->bp", mean, design)
-        gradient = jnp.einsum("bkp,bp->bk", design, residual) - prior_precision * (mean - prior_mean)
+        gradient = jnp.einsum("bkp,bp->bk", design, residual) - pull(mean)
         move = jax.vmap(lambda c, g: jax.scipy.linalg.cho_solve((c, True), g))(cholesky, unit * gradient)
         return mean + unit * move
 
     mean = step(step(jnp.zeros_like(unit)))  # the second step mends the rounding of the first
     residual = whitened - jnp.einsum("bk,bkp->bp", mean, design)
-    chi_squared = jnp.sum(residual**2) + jnp.sum(prior_precision * (mean - prior_mean) ** 2)
+    chi_squared = jnp.sum(residual**2) + jnp.sum((mean - prior_mean) * pull(mean))
     log_det = 2 * jnp.sum(jnp.log(jnp.einsum("bkk->bk", cholesky))) - 2 * jnp.sum(jnp.log(unit))
     return FluxPosterior(mean, unit, cholesky, -0.5 * chi_squared, -0.5 * (chi_squared + log_det))

@@ -25,8 +25,7 @@ class Likelihood(eqx.Module):
     data, root_weight
         Pixels and the square root of their inverse variance.
     unseen
-        Amplitudes no pixel knows of, (band, column). They are held by a unit Gaussian, which changes no
-        other amplitude, and are reported as missing.
+        Amplitudes no pixel knows of, (band, column); reported as missing.
     membership
         Index of the object that each source is a component of.
     """
@@ -50,11 +49,10 @@ class Likelihood(eqx.Module):
         self,
         columns: Float[Array, "column band pixel"],
         prior_mean: Float[Array, "band column"],
-        prior_precision: Float[Array, "band column"],
+        prior_precision: Float[Array, "band column column"],
     ) -> FluxPosterior:
         """Return the posterior of the amplitudes, and the likelihood without them."""
-        precision = jnp.where(self.unseen & (prior_precision == 0), 1.0, prior_precision)
-        return solve_fluxes(columns, self.data, self.root_weight, prior_mean, precision)
+        return solve_fluxes(columns, self.data, self.root_weight, prior_mean, prior_precision)
 
     def object_fluxes(
         self, columns: Float[Array, "column band pixel"], amplitudes: Float[Array, "band column"]
@@ -71,6 +69,17 @@ class Likelihood(eqx.Module):
         """Return the log-likelihood at given amplitudes."""
         residual = self.data - jnp.einsum("bk,kbp->bp", amplitudes, columns)
         return -0.5 * jnp.sum((residual * self.root_weight) ** 2)
+
+
+@eqx.filter_jit
+def fit_fluxes(likelihood: Likelihood, values: dict[str, Array]) -> FluxPosterior:
+    """Return the fit of fluxes with given morphologies; its ``unit`` are the errors if all other fluxes were known.
+
+    Fluxes that no pixel knows of are 0, with an error of 1.
+    """
+    columns = likelihood.columns(values)
+    held = likelihood.unseen.astype(columns.dtype)
+    return likelihood.solve(columns, jnp.zeros_like(held), held[:, :, None] * jnp.eye(held.shape[1]))
 
 
 def make_likelihood(scene: Scene, observation: Observation) -> Likelihood:

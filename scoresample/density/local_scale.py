@@ -197,8 +197,7 @@ def _information(posterior, seen, members, position, brightness) -> _Information
     correlated = seen.correlate(images)
     mixed = factors[:, :, None] * np.moveaxis(correlated[:, :, y, x], 0, 2)
     fisher = np.einsum("kbyx,lbyx->bkl", images, correlated)
-    prior = np.asarray(posterior.flux_prior.precision, float)
-    fisher += prior[:, :, None] * np.eye(len(images))
+    fisher += np.asarray(posterior.flux_prior.precision, float)
     inverse_fisher = np.linalg.pinv(fisher, rcond=1e-12, hermitian=True)
     return _Information(y, x, factors, mixed, inverse_fisher, seen)
 

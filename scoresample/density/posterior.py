@@ -13,7 +13,7 @@ from scoresample.data.observation import Observation
 from scoresample.density.base import AbstractDensity
 from scoresample.density.flux_prior import FluxPrior, make_flux_prior
 from scoresample.density.fluxes import FluxPosterior
-from scoresample.density.likelihood import Likelihood, make_likelihood
+from scoresample.density.likelihood import Likelihood, fit_fluxes, make_likelihood
 from scoresample.density.local_scale import Block, local_scale
 from scoresample.density.parameters import Parameter
 from scoresample.density.select import select_parameters
@@ -88,11 +88,11 @@ class Posterior(AbstractDensity):
         self.scene = scene
         self.observation = observation
         self.likelihood = make_likelihood(scene, observation)
-        self.flux_prior, self.collapse = make_flux_prior(scene, flux, background, collapse)
+        self.flux_prior, self.collapse = make_flux_prior(scene, self.likelihood, flux, background, collapse)
         free = select_parameters(scene, by_kind, priors or {})
         self.fixed = {k: v for k, v in scene.parameters.items() if k not in {p.name for p in free}}
         if not self.collapse:
-            free += self.flux_prior.parameters(_flux_errors(self.likelihood, scene.parameters))
+            free += self.flux_prior.parameters(fit_fluxes(self.likelihood, scene.parameters).unit)
         self.parameters = free
 
     # What a sampler asks for
@@ -166,8 +166,10 @@ class Posterior(AbstractDensity):
                 total = total + parameter.log_prob(position[parameter.name])
         if self.flux_prior.is_flat and not self.collapse:
             # Flat in amplitude at given morphology, written for fluxes: d amplitude = d flux / sum of S.
-            sums = jnp.abs(self.likelihood.renderer.totals(self.values(position)))
-            total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(sums))
+            values = self.values(position)
+            sums = self.likelihood.renderer.totals(values)
+            total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(jnp.abs(sums)))
+            total = total + self.flux_prior.log_tie(self.flux_prior.gather(values)[:, : sums.size] / sums)
         return total
 
     def given_amplitudes(self, position: Position) -> Float[Array, "band column"]:
@@ -263,14 +265,6 @@ class MaximizedFluxes(AbstractDensity):
 
     def for_compilation(self) -> AbstractDensity:
         return MaximizedFluxes(self.posterior.for_compilation())
-
-
-@eqx.filter_jit
-def _flux_errors(likelihood: Likelihood, values: dict[str, Array]) -> Float[Array, "band column"]:
-    """Return the error of each flux and of the background if all others were known."""
-    columns = likelihood.columns(values)
-    flat = jnp.zeros((columns.shape[1], columns.shape[0]), columns.dtype)
-    return likelihood.solve(columns, flat, flat).unit
 
 
 @eqx.filter_jit

@@ -9,8 +9,6 @@ import pytest
 
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError
-from scoresample.models.scene import Scene
-from scoresample.models.source import make_source
 
 
 def test_flat_and_normal_priors_are_integrated_out_and_others_sampled(make_scene):
@@ -101,14 +99,3 @@ def test_positive_priors_start_inside_their_support(make_scene):
     assert all(bool(jnp.all(jnp.isfinite(value))) for value in position.values())
     assert bool(jnp.all(posterior.given_amplitudes(position)[:, :2] > 0))
     assert np.isfinite(float(posterior.log_prob(position)))
-
-
-def test_components_of_one_object_are_tied_and_single_ones_free(make_scene):
-    scene, observation = make_scene()
-    twin = make_source("core", scene.sources[1].morphology, (6.4, 7.3), (4.0, 3.0), box=9, parent="star_1")
-    both = Scene(scene.frame, (*scene.sources, twin), scene.background, scene.model_psf)
-    prior = Posterior(both, observation).flux_prior
-    precision = np.asarray(prior.precision)
-    assert np.all(precision[:, [0, 3]] == 0)
-    np.testing.assert_allclose(precision[:, 1], (0.3 * np.array([44.0, 33.0])) ** -2, rtol=1e-4)
-    assert "components of one object" in repr(Posterior(both, observation))
