@@ -14,7 +14,7 @@
 # %% [markdown]
 # # From a blended scene to fluxes with error bars
 #
-# Five galaxies and a star overlap, in six bands of LSST. How bright is each of them, and how sure can we be?
+# Four galaxies and a star overlap, in six bands of LSST. How bright is each of them, and how sure can we be?
 # The scene is a simulation that comes with the package, so at the end we can look at the truth.
 # Everything below works the same for a scene of your own: replace the first line by
 # `ss.read_observation("scene.npz")` and `ss.read_catalog("scene.npz")`.

@@ -84,7 +84,6 @@ def test_the_lines_of_the_readme_run_as_written(tmp_path, monkeypatch, seed_shif
     assert len(names["table"]) == 1
     assert names["idata"]["posterior"]["flux"].shape == (4, 25, 1, 2)
     assert "Verdict" in repr(ss.diagnose(names["draws"]))
-    target = ss.Density(log_prob=lambda v: -0.5 * (v**2).sum())
-    draws = ss.sample(names["jax"].random.key(1), target, ss.NUTS(), start=np.zeros(3), num_chains=2,
-                      num_warmup=25, num_draws=25, progress=False)  # fmt: skip
-    assert draws.position.shape == (2, 25, 3)
+    names |= {"log_prob": lambda v: -0.5 * (v**2).sum(), "x0": np.zeros(3)}
+    exec(compile(blocks[1].replace("num_draws=2500", "num_draws=25, progress=False"), "README.md", "exec"), names)
+    assert names["draws"].position.shape == (8, 25, 3)

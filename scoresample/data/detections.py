@@ -6,10 +6,10 @@ import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 from astropy.units import UnitsError, deg
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from scoresample.data.catalog import Catalog, make_catalog
-from scoresample.data.checks import check_bands
+from scoresample.data.checks import as_float, check_bands
 from scoresample.data.frame import Frame, as_centers
 from scoresample.data.rawscene import RawScene
 from scoresample.data.units import flux_scale
@@ -40,9 +40,7 @@ def build_catalog(scene: RawScene, frame: Frame | None = None) -> Catalog:
     id_column = next((name for name in ID_COLUMNS if name in table.colnames), None)
     ids = np.asarray(table[id_column] if id_column else np.arange(len(table))).astype(str)
     stars = (
-        np.asarray(table["is_star"]).astype(bool)
-        if "is_star" in table.colnames
-        else np.zeros(len(table), bool)
+        _flags(table, "is_star", scene.source) if "is_star" in table.colnames else np.zeros(len(table), bool)
     )
     truth, bands = _truth(scene, table)
     first = [rows[0] for rows in groups]
@@ -101,6 +99,27 @@ def _numbers(table: Table, name: str, source: str) -> Float[np.ndarray, " row"]:
     return column.astype(np.float64).filled(np.nan)
 
 
+def _image_sums(table: Table, name: str, source: str) -> Float[np.ndarray, " row"]:
+    """Return the sum of the image that a column holds in each row."""
+    images = as_float(table[name], f"catalog column {name!r}")
+    if images.ndim != 3:
+        raise FileFormatError(
+            f"{source}: catalog column {name!r} has shape {images.shape}; needed one image (y, x) per row."
+        )
+    return images.sum(axis=(1, 2))
+
+
+def _flags(table: Table, name: str, source: str) -> Bool[np.ndarray, " row"]:
+    """Return a column of truth values, or of the numbers 0 and 1."""
+    column = np.asarray(table[name])
+    if column.ndim != 1 or column.dtype.kind not in "biuf" or not np.isin(column, (0, 1)).all():
+        raise FileFormatError(
+            f"{source}: catalog column {name!r} holds {column.dtype} such as {column.ravel()[0]!r}; needed True or "
+            "False per row."
+        )
+    return column.astype(bool)
+
+
 def _same_position(centers: Float[np.ndarray, "row 2"]) -> list[list[int]]:
     """Return the rows of every object, in the order of their first rows."""
     groups: list[list[int]] = []
@@ -118,17 +137,15 @@ def _truth(scene: RawScene, table: Table) -> tuple[Float[np.ndarray, "row band"]
     """Return the true flux per row in the unit of the observation, and its bands."""
     bands = check_bands(scene.bands or ())
     if scene.true_flux is not None:
-        flux = np.asarray(scene.true_flux, dtype=np.float64)
+        flux = as_float(scene.true_flux, "true_flux")
         if flux.shape != (len(table), len(bands)):
             raise ShapeError(
                 f"{scene.source}: true_flux has shape {flux.shape}; needed (source, band) = {(len(table), len(bands))}."
             )
     elif bands and all(f"true_flux_{b}" in table.colnames for b in bands):
-        flux = np.stack([np.asarray(table[f"true_flux_{b}"], np.float64) for b in bands], axis=1)
+        flux = np.stack([_numbers(table, f"true_flux_{b}", scene.source) for b in bands], axis=1)
     elif bands and all(f"intensity_{b}" in table.colnames for b in bands):
-        flux = np.stack(
-            [np.asarray(table[f"intensity_{b}"], np.float64).sum(axis=(1, 2)) for b in bands], axis=1
-        )
+        flux = np.stack([_image_sums(table, f"intensity_{b}", scene.source) for b in bands], axis=1)
     else:
         return None, ()
     return flux * flux_scale(bands, scene.zeropoint, scene.flux_unit)[0], bands

@@ -13,6 +13,7 @@ from astropy.table import Table
 from astropy.utils.exceptions import AstropyUserWarning
 from jaxtyping import Float
 
+from scoresample.data.checks import as_float
 from scoresample.data.frame import one_line, wcs_text
 from scoresample.data.rawscene import RawScene
 from scoresample.errors import DataError, FileFormatError, ScoresampleError, ShapeError
@@ -135,8 +136,11 @@ def _same(source: str, key: str, values: list):
 
 def _mask_planes(source: str, headers: list[fits.Header]) -> dict[str, int] | None:
     """Return the bits that the MP_ keys of mask headers give; None without such keys."""
-    planes = [{k[3:]: int(v) for k, v in header.items() if k.startswith("MP_")} for header in headers]
-    planes = [p for p in planes if p]
+    found = [{k[3:]: v for k, v in header.items() if k.startswith("MP_")} for header in headers]
+    for name, bit in ((name, bit) for header in found for name, bit in header.items()):
+        if not isinstance(bit, int):
+            raise FileFormatError(f"{source}: MP_{name} is {bit!r}; needed the number of a bit.")
+    planes = [p for p in found if p]
     return (
         dict(_same(source, "MP_ (mask planes)", [tuple(sorted(p.items())) for p in planes]))
         if planes
@@ -153,7 +157,7 @@ def _zeropoints(source: str, headers: list[fits.Header]) -> Float[np.ndarray, " 
         raise FileFormatError(
             f"{source}: only some bands have a zeropoint ({values}); give it for all or none."
         )
-    return np.asarray(values, dtype=np.float64)
+    return as_float(values, "zeropoint")
 
 
 def _catalog(hdus: fits.HDUList) -> Table | None:

@@ -45,6 +45,8 @@ def bad_pixels(
         bad, which = mask, "mask"
     elif mask.dtype.kind in "iu":
         bits = _bits(bad_planes, LSST_PLANES if planes is None else planes)
+        if bits and not 0 <= min(bits) <= max(bits) < 63:
+            raise DataError(f"mask planes have bits {bits}; needed numbers from 0 to 62.")
         bad, which = (mask.astype(np.int64) & sum(1 << b for b in bits)) != 0, f"mask planes (bits {bits})"
     else:
         raise DataError(f"mask has dtype {mask.dtype}; needed boolean (True is bad) or integer bit planes.")

@@ -24,7 +24,6 @@ def load_npz(path: Path) -> RawScene:
     """Return the content of an ``.npz`` scene file; `FileFormatError` when it cannot be read."""
     arrays = _arrays(path)
     bands, weights = (_first(arrays, names) for names in ALIASES.values())
-    planes = arrays.get("mask_planes")
     return RawScene(
         source=path.name,
         found=tuple(sorted(arrays)),
@@ -39,7 +38,7 @@ def load_npz(path: Path) -> RawScene:
         weights=weights,
         variance=arrays.get("variance"),
         mask=arrays.get("mask"),
-        mask_planes=None if planes is None else {_text(row[0]): int(row[1]) for row in planes},
+        mask_planes=_planes(arrays["mask_planes"], path.name) if "mask_planes" in arrays else None,
         psfs=arrays.get("psfs"),
         zeropoint=arrays.get("zeropoint"),
         flux_unit=_text(arrays.get("flux_unit", "")),
@@ -54,20 +53,22 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {key: archive[key] for key in archive.files}
-    except (
-        OSError,
-        ValueError,
-        EOFError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+    except BROKEN as error:
         raise FileFormatError(
             f"{path.name} cannot be read as .npz ({one_line(error)}): it is truncated, holds Python objects, or is "
             "no numpy archive; write it again with numpy.savez and plain arrays."
         ) from None
+
+
+def _planes(rows: np.ndarray, source: str) -> dict[str, int]:
+    """Return the bit number of every named mask plane."""
+    try:
+        planes = {_text(name): int(_text(bit)) for name, bit in rows}
+    except (TypeError, ValueError):
+        raise FileFormatError(
+            f"{source}: key 'mask_planes' has shape {rows.shape} and type {rows.dtype}; needed rows of (name, bit)."
+        ) from None
+    return planes
 
 
 def _first(arrays: Mapping[str, np.ndarray], names: tuple[str, ...]) -> np.ndarray | None:

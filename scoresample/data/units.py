@@ -7,6 +7,7 @@ import astropy.units as u
 import numpy as np
 from jaxtyping import Float
 
+from scoresample.data.checks import as_float
 from scoresample.data.values import Numbers
 from scoresample.errors import DataError, ScoresampleWarning, ShapeError
 
@@ -30,9 +31,9 @@ def zeropoint_scale(zeropoint: Numbers, bands: Sequence[str]) -> Float[np.ndarra
     ShapeError
         Neither one number nor one per band.
     DataError
-        Not finite.
+        Not finite numbers.
     """
-    z = np.asarray(zeropoint, dtype=np.float64)
+    z = as_float(zeropoint, "zeropoint")
     if z.ndim > 1 or z.size not in (1, len(bands)):
         raise ShapeError(
             f"zeropoint has shape {z.shape} but there are {len(bands)} bands; give one AB magnitude, or one per band."

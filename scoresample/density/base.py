@@ -1,11 +1,14 @@
 """What a sampler sees: a density of a position."""
 
 import abc
+import hashlib
+import re
 from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from scoresample.errors import ConfigError, ScoreOnlyError
@@ -84,6 +87,10 @@ class AbstractDensity(eqx.Module):
         """Return the density whose maximum `find_map` looks for; by default this one."""
         return self
 
+    def formula(self, position: Position) -> str:
+        """Return a text that tells this density from others with the same arrays; by default it has none."""
+        return ""
+
     def for_compilation(self) -> "AbstractDensity":
         """Return this density without names and other notes that would make compiled code its own."""
         return self
@@ -120,3 +127,17 @@ class Density(AbstractDensity):
 
     def score_only(self, position: Position) -> Position:
         return jax.tree.map(jnp.zeros_like, position) if self.score_fn is None else self.score_fn(position)
+
+    def formula(self, position: Position) -> str:
+        traced = [
+            jax.make_jaxpr(function)(position)
+            for function in (self.log_prob_fn, self.score_fn)
+            if function is not None
+        ]
+        digest = hashlib.sha256()
+        for part in traced:
+            # Addresses of functions in the text differ from one process to the next.
+            digest.update(re.sub(r"0x[0-9a-f]+", "", str(part.jaxpr)).encode())
+            for constant in part.consts:
+                digest.update(np.ascontiguousarray(constant).tobytes())
+        return digest.hexdigest()

@@ -40,6 +40,7 @@ from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plots import plot_scene
 from scoresample.products.tables import read_flux_catalog, write_catalog
 from scoresample.samplers.base import Draws
+from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.hmc import HMC, MALA, NUTS
 from scoresample.samplers.laplace import Laplace
 from scoresample.samplers.optimize import MAPResult, find_map
@@ -136,7 +137,8 @@ def run_scene(
     with noting_warnings() as warned:
         with _timing(seconds, "read"):
             problem = prepare(path, settings)
-        if resume and (report := finished_report(folder / REPORT, problem.provenance, settings)) is not None:
+        report = finished_report(folder / REPORT, problem.provenance, settings) if resume else None
+        if report is not None and (folder / CATALOGS[0]).exists():
             table = read_flux_catalog(folder / CATALOGS[0])
             return SceneResult(problem.name, "done", report["verdict"]["converged"], table, report)
         folder.mkdir(parents=True, exist_ok=True)
@@ -146,16 +148,18 @@ def run_scene(
             return SceneResult(problem.name, "interrupted", False, None, {})
         with _timing(seconds, "sample"):
             draws = draw(problem, settings, best, folder, resume=resume, progress=progress)
-        with _timing(seconds, "diagnose"):
-            diagnosis = diagnose(draws)
-        with _timing(seconds, "hallucination"):
-            hall = score_hallucination(problem, settings, draws)
-        with _timing(seconds, "catalog"):
-            table = tabulate(draws, settings, folder, hall, diagnosis)
-        with _timing(seconds, "picture"):
-            picture(problem, best if hall is None else draws, folder)
-    report = make_report(problem, best, draws, diagnosis, hall, seconds, warned)
-    save_report(folder / REPORT, report)
+        with noting_ctrl_c() as stop_if_pressed:  # the draws are done: what remains is written first
+            with _timing(seconds, "diagnose"):
+                diagnosis = diagnose(draws)
+            with _timing(seconds, "hallucination"):
+                hall = score_hallucination(problem, settings, draws)
+            with _timing(seconds, "catalog"):
+                table = tabulate(draws, settings, folder, hall, diagnosis)
+            with _timing(seconds, "picture"):
+                picture(problem, best if hall is None else draws, folder)
+            report = make_report(problem, best, draws, diagnosis, hall, seconds, warned)
+            save_report(folder / REPORT, report)
+            stop_if_pressed()
     return SceneResult(problem.name, draws.status, diagnosis.converged, table, report)
 
 

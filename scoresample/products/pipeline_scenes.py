@@ -16,7 +16,7 @@ from scoresample.products.pipeline_files import CATALOGS
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.tables import write_catalog
 
-FAILURES = (ScoresampleError, ArithmeticError, RuntimeError, MemoryError)
+FAILURES = (ScoresampleError, ArithmeticError, RuntimeError, MemoryError, np.linalg.LinAlgError)
 """What ends one scene and not the run. Errors of the disk or of the program itself do end it."""
 
 

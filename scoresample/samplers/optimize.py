@@ -30,7 +30,7 @@ class MAPResult(NamedTuple):
     Attributes
     ----------
     position
-        The last position; the best one when log_prob exists.
+        The last position. L-BFGS never takes a step down, so that its last is its best; Adam may.
     status
         ``converged``, ``max_steps``, ``not finite`` or ``interrupted``.
     history
@@ -50,7 +50,7 @@ def find_map(
     max_steps: int = 1000,
     learning_rate: float = 0.1,
     tolerance: float = 0.02,
-    progress: bool = False,
+    progress: bool = True,
 ) -> MAPResult:
     r"""Climb to a maximum of a density.
 

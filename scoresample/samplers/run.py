@@ -87,7 +87,9 @@ def sample(
     whitening = local_whitening(density, starts[0])
     sizes = {"num_chains": num_chains, "num_warmup": num_warmup, "num_draws": num_draws}
     run = _Run(density, sizes, checkpoint, progress)
-    run.mark = fingerprint(compiled, whitening, starts, settings_of(sampler), sizes, key)
+    if checkpoint is not None:
+        formula = compiled.formula(starts[0])
+        run.mark = fingerprint(compiled, formula, whitening, starts, settings_of(sampler), sizes, key)
     if isinstance(sampler, Laplace) or whitening.size == 0:
         if isinstance(sampler, Laplace):
             whitening = sampler.whiten(key_curvature, compiled, whitening)

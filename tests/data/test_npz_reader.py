@@ -122,6 +122,16 @@ BAD = {
     "weights of zero": ({"weights": np.zeros(SHAPE)}, DataError, ["zero", "['g', 'r']"]),
     "objects": ({"images": np.array([None])}, FileFormatError, ["cannot be read", "plain arrays"]),
     "zeropoint": ({"zeropoint": np.ones(3)}, ShapeError, ["zeropoint", "(3,)"]),
+    "zeropoint text": ({"zeropoint": "AB"}, DataError, ["zeropoint", "real numbers"]),
+    "planes of one axis": ({"mask_planes": np.array(["BAD", "0"])}, FileFormatError, ["mask_planes", "(name, bit)"]),
+    "planes without bits": ({"mask_planes": np.array([["BAD", "x"]])}, FileFormatError, ["mask_planes", "(name, bit)"]),
+    "planes scalar": ({"mask_planes": np.array(3)}, FileFormatError, ["mask_planes", "(name, bit)"]),
+    "planes too high": (
+        {"mask": np.full(SHAPE, 1), "mask_planes": np.array([["BAD", "70"]])}, DataError, ["[70]", "0 to 62"],
+    ),
+    "planes below zero": (
+        {"mask": np.full(SHAPE, 1), "mask_planes": np.array([["BAD", "-1"]])}, DataError, ["[-1]", "0 to 62"],
+    ),
 }
 
 
@@ -142,6 +152,14 @@ BAD_CATALOG = {
     "lengths": ({"catalog": np.zeros(3, [("z", float)])}, ShapeError, ["2 rows", "3"]),
     "ids": ({"object_id": np.array(["a"])}, ShapeError, ["'object_id'"]),
     "truth": ({"true_flux": np.ones((2, 3))}, ShapeError, ["(2, 3)", "(2, 2)"]),
+    "truth as text": ({"true_flux": np.full((2, 2), "a")}, DataError, ["true_flux", "real numbers"]),
+    "stars as text": ({"is_star": np.array(["True", "False"])}, FileFormatError, ["'is_star'", "True or False"]),
+    "stars of other numbers": ({"is_star": np.array([0, 3])}, FileFormatError, ["'is_star'", "True or False"]),
+    "truth images": (
+        {"true_flux": None, "centers": None,
+         "catalog": np.zeros(2, [("x", float), ("y", float), ("intensity_g", float), ("intensity_r", float)])},
+        FileFormatError, ["intensity_g", "(y, x)"],
+    ),
 }  # fmt: skip
 
 

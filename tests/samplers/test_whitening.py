@@ -1,0 +1,75 @@
+"""Whitened coordinates: there and back, round where the curvature is known, and where the chains are."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scoresample.density.base import Density
+from scoresample.density.posterior import Posterior
+from scoresample.numerics.curvature import hessian_vector
+from scoresample.numerics.trees import flatten
+from scoresample.samplers.whitening import add_curvature, local_whitening, recenter
+
+SIZE = 8
+
+
+@pytest.fixture
+def quadratic(seed_shift):
+    """A Gaussian of condition number ten thousand."""
+    rotation = np.linalg.qr(np.random.default_rng(seed_shift).normal(size=(SIZE, SIZE)))[0]
+    precision = jnp.asarray(rotation * np.geomspace(0.03, 300, SIZE) @ rotation.T)
+    return Density(log_prob=lambda x: -0.5 * x @ precision @ x)
+
+
+def hessian(density, whitening):
+    """Minus the Hessian in whitened coordinates, at their origin."""
+    gradient = jax.grad(lambda z: density.log_prob(whitening.position(z)))
+    zero = jnp.zeros(whitening.size)
+    return -jax.vmap(lambda v: hessian_vector(gradient, zero, v))(jnp.eye(whitening.size))
+
+
+def test_all_directions_of_a_gaussian_make_it_round(quadratic, key):
+    start = local_whitening(quadratic, jnp.zeros(SIZE))
+    whitening, values = add_curvature(key, quadratic, start, num_directions=SIZE)
+    np.testing.assert_allclose(values, np.geomspace(0.03, 300, SIZE), rtol=1e-2)
+    np.testing.assert_allclose(hessian(quadratic, whitening), np.eye(SIZE), atol=0.02)
+
+
+def test_few_directions_take_the_steepest(quadratic, key):
+    start = local_whitening(quadratic, jnp.zeros(SIZE))
+    whitening, _ = add_curvature(key, quadratic, start, num_directions=5)
+    assert np.linalg.eigvalsh(hessian(quadratic, whitening)).max() < 5
+    assert np.linalg.eigvalsh(hessian(quadratic, start)).max() > 299
+
+
+def test_curvature_is_the_mean_over_the_points(key):
+    density = Density(log_prob=lambda x: -jnp.sum(x**4) / 12)  # of curvature x^2
+    start = local_whitening(density, jnp.zeros(1))
+    whitening, _ = add_curvature(key, density, start, jnp.array([[1.0], [7.0]]), num_directions=1)
+    np.testing.assert_allclose(whitening.position(jnp.ones(1)), 1 / np.sqrt(25), rtol=1e-4)
+
+
+def test_positions_and_coordinates_are_inverse_to_each_other(make_scene, key):
+    posterior = Posterior(*make_scene(galaxies=True))
+    start = posterior.initial_position()
+    compiled = posterior.for_compilation()
+    whitening, _ = add_curvature(key, compiled, local_whitening(posterior, start))
+    z = jax.random.normal(key, (whitening.size,))
+    np.testing.assert_allclose(whitening.coordinates(whitening.position(z)), z, atol=2e-3)
+    np.testing.assert_allclose(flatten(whitening.position(0 * z))[0], flatten(start)[0])
+    # The posterior is nearly round there; in the coordinate u it is not.
+    round_ones = np.linalg.eigvalsh(hessian(compiled, whitening))
+    assert np.percentile(np.abs(round_ones - 1), 90) < 0.2
+
+
+def test_measured_anew_the_coordinates_are_centered_on_the_chains_and_move_none(make_scene, key):
+    posterior = Posterior(*make_scene(galaxies=True))
+    compiled = posterior.for_compilation()
+    before = local_whitening(posterior, posterior.initial_position())
+    z = 1.0 + 0.3 * jax.random.normal(key, (4, before.size))
+    after, moved = recenter(key, posterior, compiled, before, z)
+    was, now = (jax.vmap(w.position)(x) for w, x in ((before, z), (after, moved)))
+    for name, leaf in was.items():
+        np.testing.assert_allclose(now[name], leaf, atol=2e-3)
+        np.testing.assert_allclose(after.center[name], leaf.mean(axis=0), atol=1e-4)
