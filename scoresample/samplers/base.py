@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError, ScoreOnlyError
@@ -42,10 +42,14 @@ class Draws(NamedTuple):
 
 
 class Tuning(NamedTuple):
-    """What warm-up finds: the step size and the diagonal of the inverse mass matrix."""
+    """What warm-up finds: the step size and the diagonal of the inverse mass matrix.
+
+    ``max_steps`` keeps trajectories short during warm-up, where the step size may still be far too small for them.
+    """
 
     step_size: Float[Array, ""]
     inverse_mass: Float[Array, " n"]
+    max_steps: Int[Array, ""]
 
 
 class AbstractSampler(eqx.Module):

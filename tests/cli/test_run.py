@@ -146,3 +146,14 @@ def test_an_interrupted_climb_keeps_earlier_results(scoresample, tiny, fast, fin
 
 def _pressed(*arguments):
     raise KeyboardInterrupt
+
+
+def test_a_fits_scene_gives_the_catalog_of_the_same_scene_in_npz(scoresample, write_tiny, finished, fast, tmp_path):
+    path = write_tiny(tmp_path / "tiny.fits")
+    result = scoresample("run", path, "-o", tmp_path / "out", *fast)
+    assert "tiny: done" in result.stdout
+    assert {p.name for p in (tmp_path / "out").iterdir()} == FILES
+    one, other = (read_flux_catalog(folder / "fluxes.fits") for folder in (finished[0], tmp_path / "out"))
+    for name in ("g_flux", "r_fluxErr"):
+        np.testing.assert_allclose(other[name].value, one[name].value, rtol=1e-3)
+    np.testing.assert_array_equal(other["objectId"], one["objectId"])

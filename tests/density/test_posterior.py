@@ -166,6 +166,24 @@ def test_derived_fluxes_are_conditional_draws(galaxies, seed_shift):
     assert derived["log_likelihood"].shape == (4000,)
 
 
+def test_the_model_is_linear_in_flux(make_scene, seed_shift):
+    posterior = Posterior(*make_scene(galaxies=True), collapse=False)
+    start = posterior.initial_position()
+    linear = [name for name in start if name.endswith("flux") or name == "background"]
+    rng = np.random.default_rng(seed_shift)
+    one, other = ({n: jnp.asarray(100 * rng.normal(size=2), jnp.float32) for n in linear} for _ in range(2))
+
+    def model(fluxes):
+        return np.asarray(posterior.source_images(start | fluxes).sum(axis=0), float)
+
+    both = model({name: 3 * one[name] - 0.5 * other[name] for name in linear})
+    expected = 3 * model(one) - 0.5 * model(other)
+    np.testing.assert_allclose(both, expected, atol=1e-4 * np.abs(expected).max())
+    shape = next(name for name in start if name.endswith("image"))  # negative control
+    bent = posterior.source_images(start | one | {shape: 2 * start[shape]}).sum(axis=0)
+    assert np.abs(bent - 2 * model(one)).max() > 0.01 * np.abs(bent).max()
+
+
 def test_scene_at_a_position_has_its_values_and_best_fluxes(galaxies):
     posterior = Posterior(*galaxies)
     position = {n: v + 0.5 for n, v in posterior.initial_position().items()}

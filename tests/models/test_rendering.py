@@ -79,12 +79,6 @@ def assert_same(images, expected, tolerance=3e-6):
     np.testing.assert_allclose(images, expected, rtol=0, atol=tolerance * np.abs(expected).max())
 
 
-def test_columns_know_nothing_of_fluxes(psfs, reference):
-    scene = make_scene(make_sources())
-    brighter = scene.replace({}, flux=1000 * scene.flux)
-    np.testing.assert_array_equal(columns(brighter, psfs), reference)
-
-
 def test_the_scale_of_a_morphology_is_not_its_flux(psfs, reference):
     scene = make_scene(make_sources())
     image = scene.parameters["a.image"]

@@ -23,21 +23,26 @@ class WithoutVolume(MaximizedFluxes):
 
 @pytest.fixture
 def make_posterior(make_scene):
-    """Faint galaxies, so that the volume of the fluxes matters, with a Normal prior on all fluxes."""
-    scene, observation = make_scene(galaxies=True, background=False, brightness=0.3)
+    """Faint galaxies, so that the volume of the fluxes matters, with a Normal prior on fluxes, a flat one on sky."""
+    scene, observation = make_scene(galaxies=True, background=True, brightness=0.3)
     return lambda collapse: Posterior(scene, observation, flux=dist.Normal(15, 50), collapse=collapse)
 
 
 def moments(draws, errors_of_mean):
-    """Mean and standard deviation of every flux and of every image's mean, with the Monte-Carlo error of each."""
+    """Mean, sd and correlations of every flux and background and of every image's mean, with Monte-Carlo errors."""
     flux = np.asarray(draws.derived["flux"], float)
     images = np.stack([draws.position[f"galaxy_{k}.image"] for k in range(2)], axis=2).astype(float)
-    values = np.concatenate([flux.reshape(*flux.shape[:2], -1), images.mean(axis=(3, 4))], axis=2)
+    parts = [flux.reshape(*flux.shape[:2], -1), draws.derived["background"], images.mean(axis=(3, 4))]
+    values = np.concatenate(parts, axis=2)
     mean, mean_error, ess = errors_of_mean(values)
     assert ess > 200, f"only {ess:.0f} effective draws"
-    variance, variance_error, _ = errors_of_mean((values - mean) ** 2)
-    sd = np.sqrt(variance)
-    return np.concatenate([mean, sd]), np.concatenate([mean_error, variance_error / (2 * sd)])
+    sd = values.std(axis=(0, 1))
+    white = (values - mean) / sd
+    i, j = np.triu_indices(white.shape[2])
+    product, product_error, _ = errors_of_mean(white[..., i] * white[..., j])
+    product = np.where(i == j, sd[i], product)
+    product_error = np.where(i == j, 0.5 * sd[i] * product_error, product_error)
+    return np.concatenate([mean, product]), np.concatenate([mean_error, product_error])
 
 
 def difference_z(one, other):
@@ -48,7 +53,7 @@ def test_collapsed_fluxes_are_the_joint_ones(make_posterior, key, errors_of_mean
     collapsed, joint = make_posterior(True), make_posterior(False)
     start = find_map(collapsed).position
     best = collapsed.amplitudes(start)
-    full = start | {"galaxy_0.flux": best[:, 0], "galaxy_1.flux": best[:, 1]}
+    full = start | {"galaxy_0.flux": best[:, 0], "galaxy_1.flux": best[:, 1], "background": best[:, 2]}
     keys = jax.random.split(key, 3)
     found = []
     for key_run, density, first in [

@@ -11,6 +11,7 @@ import pytest
 from scoresample.density.base import Density
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, PositionError, ScoreOnlyError
+from scoresample.models.initialization import gaussian_morphology
 from scoresample.samplers.optimize import Climber, find_map
 
 CENTER = {"a": jnp.array([1.0, -2.0, 30.0]), "b": jnp.array(0.5)}
@@ -100,16 +101,32 @@ def bad_starts(scene):
     return [dataclasses.replace(scene, sources=sources) for sources in (bright, flat)]
 
 
-@pytest.mark.parametrize("collapse", [True, False])
-def test_gaussian_blobs_and_bad_spectra_lead_to_one_maximum(make_scene, collapse):
+@pytest.mark.parametrize("prior", [None, dist.Normal(50, 100)], ids=["flat", "normal"])
+def test_gaussian_blobs_as_first_images_lead_to_one_maximum(make_scene, prior):
+    """Round Gaussians of any width, too narrow or too wide; fluxes are integrated out."""
+    scene, observation = make_scene(galaxies=True, background=False)
+    found = []
+    for width in (0.8, 1.2, 2.0):
+        images = {f"galaxy_{k}.image": gaussian_morphology(7, width).image for k in range(2)}
+        posterior = Posterior(scene.replace(images), observation, flux=prior)
+        best = find_map(posterior, progress=False)
+        assert best.status == "converged"
+        found.append((float(posterior.for_map().log_prob(best.position)), posterior.amplitudes(best.position)))
+    log_probs, amplitudes = zip(*found, strict=True)
+    assert max(log_probs) - min(log_probs) < 0.2
+    np.testing.assert_allclose(amplitudes[1], amplitudes[0], atol=2.0)
+    np.testing.assert_allclose(amplitudes[2], amplitudes[0], atol=2.0)
+
+
+def test_bad_spectra_lead_to_one_maximum(make_scene):
     """First images are round Gaussians; the prior on fluxes makes the maximum a single one."""
     scene, observation = make_scene(galaxies=True, background=False)
     found = []
     for bad in [scene, *bad_starts(scene)]:
-        posterior = Posterior(bad, observation, flux=dist.Normal(50, 100), collapse=collapse)
+        posterior = Posterior(bad, observation, flux=dist.Normal(50, 100), collapse=False)
         start = posterior.initial_position()
-        if not collapse:  # what initial_position solves for is spoilt again
-            start |= {f"{source.name}.flux": source.flux for source in bad.sources}
+        # What initial_position solves for is spoilt again.
+        start |= {f"{source.name}.flux": source.flux for source in bad.sources}
         best = find_map(posterior, start)
         assert best.status == "converged"
         joint = posterior.for_map().log_prob(best.position)

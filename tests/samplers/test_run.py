@@ -14,6 +14,7 @@ from scoresample.models.priors import AbstractPrior
 from scoresample.samplers import chunks
 from scoresample.samplers.hmc import HMC, MALA, NUTS
 from scoresample.samplers.laplace import Laplace
+from scoresample.samplers.optimize import find_map
 from scoresample.samplers.run import sample
 
 START = {"a": (jnp.zeros(2), jnp.ones(())), "b": [jnp.full((2, 2), 0.5)]}
@@ -78,22 +79,26 @@ def test_fewer_draws_are_the_first_ones(key):
     assert_same(draw(key, num_draws=30), draw(key), 30)
 
 
-def test_a_second_run_compiles_nothing(key, compilations):
-    first, other = draw(key), jax.random.split(key)[1]
+@pytest.mark.parametrize("sampler", [NUTS(), HMC(), MALA()], ids=lambda s: s.name)
+def test_a_second_run_compiles_nothing(key, compilations, sampler):
+    first, other = draw(key, sampler), jax.random.split(key)[1]
     before = compilations()
-    assert_same(first, draw(key))
-    draw(other, num_draws=30)
+    assert_same(first, draw(key, sampler))
+    draw(other, sampler, num_draws=30)
     assert compilations() == before
 
 
-def test_a_second_scene_of_the_same_shapes_compiles_no_chain_anew(make_scene, key, compilations):
+@pytest.mark.parametrize("sampler", [NUTS(), HMC(), MALA(), Laplace()], ids=lambda s: s.name)
+def test_a_second_scene_of_the_same_shapes_compiles_no_chain_anew(make_scene, key, compilations, sampler):
     scene, observation = make_scene()
     brighter = eqx.tree_at(lambda o: o.images, observation, 1.5 * observation.images)
     sizes = {"num_chains": 2, "num_warmup": 30, "num_draws": 30, "progress": False}
     posteriors = [Posterior(scene, o) for o in (observation, brighter)]
-    first = sample(key, posteriors[0], HMC(), **sizes)
+    starts = [find_map(p, progress=False).position for p in posteriors]
+    first = sample(key, posteriors[0], sampler, start=starts[0], **sizes)
     before = compilations()
-    second = sample(key, posteriors[1], HMC(), **sizes)
+    find_map(posteriors[1], progress=False)
+    second = sample(key, posteriors[1], sampler, start=starts[1], **sizes)
     assert compilations() == before
     assert np.all(second.derived["flux"].mean() > 1.2 * first.derived["flux"].mean())
 
@@ -162,7 +167,12 @@ def test_a_checkpoint_of_another_run_is_refused(key, monkeypatch, tmp_path):
         draw(key, checkpoint=path)
     with pytest.raises(ConfigError, match=r"run\.npz belongs to a run with other data, settings or seed"):
         draw(key, checkpoint=path, num_draws=56)
-    path.write_bytes(path.read_bytes()[:100])
+    narrower = Density(log_prob=lambda x: 2 * log_prob(x))  # alike at the start, where both are 0 and flat
+    with pytest.raises(ConfigError, match=r"run\.npz belongs to a run with other data, settings or seed"):
+        draw(key, density=narrower, checkpoint=path)
+    same = Density(log_prob=lambda x: log_prob(x))
+    assert draw(key, density=same, checkpoint=path).status == "done"
+    path.write_bytes(b"PK, but not for long")
     with pytest.raises(FileFormatError, match=r"run\.npz cannot be read"):
         draw(key, checkpoint=path)
 
