@@ -85,5 +85,8 @@ def test_the_lines_of_the_readme_run_as_written(tmp_path, monkeypatch, seed_shif
     assert names["idata"]["posterior"]["flux"].shape == (4, 25, 1, 2)
     assert "Verdict" in repr(ss.diagnose(names["draws"]))
     names |= {"log_prob": lambda v: -0.5 * (v**2).sum(), "x0": np.zeros(3)}
-    exec(compile(blocks[1].replace("num_draws=2500", "num_draws=25, progress=False"), "README.md", "exec"), names)
+    exec(
+        compile(blocks[1].replace("num_draws=2500", "num_draws=25, progress=False"), "README.md", "exec"),
+        names,
+    )
     assert names["draws"].position.shape == (8, 25, 3)

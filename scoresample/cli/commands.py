@@ -66,7 +66,7 @@ def run(scenes: tuple[Path, ...], out: Path, resume: bool, quiet: bool, **option
     return status
 
 
-@main.command(context_settings={"default_map": {"warmup": 100, "draws": 500}})
+@main.command(context_settings={"default_map": {"warmup": 100, "draws": 400}})
 @out_option(default=Path("scoresample-demo"), show_default=True)
 @sampling_options
 @model_options

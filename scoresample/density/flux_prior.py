@@ -12,6 +12,7 @@ from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError
 from scoresample.models.priors_numpyro import DistributionPrior, FlatPrior, describe
 from scoresample.models.scene import Scene
+
 TIE = 0.3
 """How far the share of a component may be from that of all bands together, as a part of its object."""
 
@@ -120,7 +121,9 @@ def make_flux_prior(
     if scene.background is not None:
         rows.append(_moments(background if gaussian else None, (1, num_bands), dtype))
     mean, diagonal = (jnp.concatenate(part).T for part in zip(*rows, strict=True))
-    ties = jnp.asarray(_ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1])), dtype)
+    ties = jnp.asarray(
+        _ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1])), dtype
+    )
     held = jnp.where(diagonal == 0, _unknown(likelihood, np.asarray(ties)), diagonal)
     prior = FluxPrior(
         mean=mean,

@@ -40,8 +40,8 @@ from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plots import plot_scene
 from scoresample.products.tables import read_flux_catalog, write_catalog
 from scoresample.samplers.base import Draws
-from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.hmc import HMC, MALA, NUTS
+from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace
 from scoresample.samplers.optimize import MAPResult, find_map
 from scoresample.samplers.run import sample

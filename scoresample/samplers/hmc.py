@@ -87,7 +87,9 @@ class HMC(AbstractKernel):
         length = self.trajectory_length * jax.random.uniform(shared, (), tuning.step_size.dtype, 1 / 3, 5 / 3)
         most = jnp.minimum(self.max_steps, tuning.max_steps)
         num_steps = jnp.clip(jnp.ceil(length / tuning.step_size), 1, most).astype(int)
-        step_size = jnp.minimum(tuning.step_size, length / num_steps)  # so that the length is as random as drawn
+        step_size = jnp.minimum(
+            tuning.step_size, length / num_steps
+        )  # so that the length is as random as drawn
         kernel = blackjax.mcmc.hmc.build_kernel(integrator)
         state, info = kernel(key, state, log_prob, step_size, tuning.inverse_mass, num_steps)
         return state, {

@@ -148,7 +148,9 @@ def _pressed(*arguments):
     raise KeyboardInterrupt
 
 
-def test_a_fits_scene_gives_the_catalog_of_the_same_scene_in_npz(scoresample, write_tiny, finished, fast, tmp_path):
+def test_a_fits_scene_gives_the_catalog_of_the_same_scene_in_npz(
+    scoresample, write_tiny, finished, fast, tmp_path
+):
     path = write_tiny(tmp_path / "tiny.fits")
     result = scoresample("run", path, "-o", tmp_path / "out", *fast)
     assert "tiny: done" in result.stdout

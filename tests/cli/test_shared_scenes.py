@@ -1,6 +1,6 @@
 """The three scenes that results are promised for: fit, convergence, and truth where it is known.
 
-    python -m pytest -m slow tests/cli/test_shared_scenes.py      minutes for each
+python -m pytest -m slow tests/cli/test_shared_scenes.py      minutes for each
 """
 
 import json

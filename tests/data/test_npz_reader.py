@@ -123,14 +123,26 @@ BAD = {
     "objects": ({"images": np.array([None])}, FileFormatError, ["cannot be read", "plain arrays"]),
     "zeropoint": ({"zeropoint": np.ones(3)}, ShapeError, ["zeropoint", "(3,)"]),
     "zeropoint text": ({"zeropoint": "AB"}, DataError, ["zeropoint", "real numbers"]),
-    "planes of one axis": ({"mask_planes": np.array(["BAD", "0"])}, FileFormatError, ["mask_planes", "(name, bit)"]),
-    "planes without bits": ({"mask_planes": np.array([["BAD", "x"]])}, FileFormatError, ["mask_planes", "(name, bit)"]),
+    "planes of one axis": (
+        {"mask_planes": np.array(["BAD", "0"])},
+        FileFormatError,
+        ["mask_planes", "(name, bit)"],
+    ),
+    "planes without bits": (
+        {"mask_planes": np.array([["BAD", "x"]])},
+        FileFormatError,
+        ["mask_planes", "(name, bit)"],
+    ),
     "planes scalar": ({"mask_planes": np.array(3)}, FileFormatError, ["mask_planes", "(name, bit)"]),
     "planes too high": (
-        {"mask": np.full(SHAPE, 1), "mask_planes": np.array([["BAD", "70"]])}, DataError, ["[70]", "0 to 62"],
+        {"mask": np.full(SHAPE, 1), "mask_planes": np.array([["BAD", "70"]])},
+        DataError,
+        ["[70]", "0 to 62"],
     ),
     "planes below zero": (
-        {"mask": np.full(SHAPE, 1), "mask_planes": np.array([["BAD", "-1"]])}, DataError, ["[-1]", "0 to 62"],
+        {"mask": np.full(SHAPE, 1), "mask_planes": np.array([["BAD", "-1"]])},
+        DataError,
+        ["[-1]", "0 to 62"],
     ),
 }
 

@@ -111,7 +111,9 @@ def test_gaussian_blobs_as_first_images_lead_to_one_maximum(make_scene, prior):
         posterior = Posterior(scene.replace(images), observation, flux=prior)
         best = find_map(posterior, progress=False)
         assert best.status == "converged"
-        found.append((float(posterior.for_map().log_prob(best.position)), posterior.amplitudes(best.position)))
+        found.append(
+            (float(posterior.for_map().log_prob(best.position)), posterior.amplitudes(best.position))
+        )
     log_probs, amplitudes = zip(*found, strict=True)
     assert max(log_probs) - min(log_probs) < 0.2
     np.testing.assert_allclose(amplitudes[1], amplitudes[0], atol=2.0)

@@ -1,6 +1,6 @@
 """A scene made linear around a point: images, fluxes and background together have a Gaussian posterior.
 
-The road is the default one: the posterior's own local scale, curvature, rotations, coordinates measured anew in warm-up.
+The road is the default one: the local scale of the posterior, curvature, rotations, coordinates measured anew.
 """
 
 import equinox as eqx

@@ -55,7 +55,14 @@ def test_profiles_are_found_with_errors_that_hold(problem, key):
     posterior, true = problem
     best = find_map(posterior, progress=False)
     draws = sample(
-        key, posterior, HMC(), start=best.position, num_chains=4, num_warmup=200, num_draws=400, progress=False
+        key,
+        posterior,
+        HMC(),
+        start=best.position,
+        num_chains=4,
+        num_warmup=200,
+        num_draws=400,
+        progress=False,
     )
     assert best.status == "converged" and draws.status == "done"
     pulls = [(draws.derived["flux"].mean(axis=(0, 1)) - FLUX) / draws.derived["flux"].std(axis=(0, 1))]
