@@ -46,7 +46,7 @@ class RunSettings:
     sampler: str = "hmc"
     chains: int = 4
     warmup: int = 200
-    draws: int = 1000
+    draws: int = 800
     seed: int = 7
     max_steps: int = 1000
     background: bool = True
