@@ -166,6 +166,20 @@ def simulate_galaxy(
     return (np.exp(0.1 * rng.normal()) * image / image.max()).astype(np.float32)
 
 
+def simulate_ztf_like(rng: np.random.Generator, box: int) -> Float[np.ndarray, "y x"]:
+    """Return an exponential (n = 1) or de Vaucouleurs (n = 4) galaxy, as often one as the other.
+
+    The mock ZTF set of Sampson et al. 2024, section 3.1, has these two profiles, with radius, axis ratio, angle and
+    shift of the hosts of 1,626 active nuclei (Ward et al. 2023). Their distributions are not published with it; here
+    radii are log-normal, of median 0.09 boxes and sigma 0.4, and axis ratios uniform in 0.4 to 1.
+    """
+    index = 1.0 if rng.random() < 0.5 else 4.0
+    size = 0.09 * box * np.exp(0.4 * rng.normal())
+    profile = sersic_profile(index, size, rng.uniform(0.4, 1.0), rng.uniform(0, np.pi))
+    image = np.maximum(draw_profile(profile, box, tuple(rng.uniform(-0.5, 0.5, 2)), MODEL_PSF_SIGMA), 0)
+    return (np.exp(0.1 * rng.normal()) * image / image.max()).astype(np.float32)
+
+
 def simulate_galaxies(
     seed: int, box: int, n: int, size_box: int | float | None = None, progress: bool = False
 ) -> Float[np.ndarray, "n y x"]:
