@@ -34,7 +34,7 @@ TOP = {"cli", "__main__", "__init__"}
 ROOMS = {
     "arviz_base": ["diagnostics/*", "products/archive.py"],
     "arviz_stats": ["diagnostics/*"],
-    "astropy": ["data/*", "products/*", "training/demo_scene.py"],
+    "astropy": ["data/*", "products/*", "training/demo_scene.py", "training/cutouts.py"],
     "blackjax": ["samplers/*"],
     "click": ["cli.py", "cli/*", "__main__.py"],
     "galsim": ["training/*"],

@@ -15,6 +15,7 @@ from scoresample.cli.options import (
     scene_argument,
 )
 from scoresample.cli.program import BAD_INPUT, DONE, NOT_ALL_WELL, Program, complain
+from scoresample.errors import ConfigError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
@@ -154,6 +155,29 @@ def plot(scene: Path, out: Path) -> int:
     from scoresample.products.pipeline_steps import plot_files
 
     click.echo(f"{out / 'scene.png'}, of {plot_files(scene, out)}")
+    return DONE
+
+
+@main.command()
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The set, .npz."
+)
+@click.option("--set", "population", type=click.Choice(("general", "ztf-like")), default="general",
+              show_default=True, help="Which galaxies.")  # fmt: skip
+@click.option("--seed", type=int, default=1, show_default=True, help="Of all galaxies.")
+@click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
+@click.option("--workers", type=int, help="Processes.  [default: one for every core]")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+def simulate(out: Path, population: str, seed: int, share: float, workers: int | None, quiet: bool) -> int:
+    """Draw galaxies to train a prior on: about 100,000, in boxes of 24 to 128 pixels."""
+    try:
+        from scoresample.training.dataset import simulate_training_set, write_training_set
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"simulate needs {error.name}; run pip install 'scoresample[sim]'.") from None
+    galaxies = simulate_training_set(population, seed, share, workers=workers, progress=not quiet)
+    write_training_set(out, galaxies)
+    counts = ", ".join(f"{count} of {side} pixels" for side, count in galaxies.card["counts"].items())
+    click.echo(f"{out}: {population} galaxies, {counts}")
     return DONE
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from scoresample.errors import ConfigError, DataError, FileFormatError
+
+pytest.importorskip("galsim")
 from scoresample.training import dataset
 from scoresample.training.dataset import (
     STEPS_PER_UNIT,
@@ -15,7 +17,6 @@ from scoresample.training.dataset import (
 )
 from scoresample.training.galaxies import simulate_galaxy
 
-galsim = pytest.importorskip("galsim")
 SMALL = {16: 240, 21: 120}
 
 
