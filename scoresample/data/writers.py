@@ -1,7 +1,6 @@
 """Write scene files: complete under a temporary name first, so that an interruption leaves the old file."""
 
 import gzip
-import os
 from io import BufferedIOBase
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from scoresample.data.frame import Frame
 from scoresample.data.observation import Observation
 from scoresample.data.readers import scene_suffix
 from scoresample.errors import ShapeError
+from scoresample.numerics.files import replacing
 
 
 def write_scene(path: str | Path, observation: Observation, catalog: Catalog) -> None:
@@ -43,13 +43,11 @@ def write_scene(path: str | Path, observation: Observation, catalog: Catalog) ->
         )
     suffix = scene_suffix(path)
     save = _save_npz if suffix == ".npz" else _save_fits
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with (gzip.open if suffix.endswith(".gz") else open)(temporary, "wb") as file:
-            save(file, observation, catalog)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(path) as temporary,
+        (gzip.open if suffix.endswith(".gz") else open)(temporary, "wb") as file,
+    ):
+        save(file, observation, catalog)
 
 
 def _save_npz(file: BufferedIOBase, observation: Observation, catalog: Catalog) -> None:

@@ -11,7 +11,7 @@ import xarray as xr
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.arviz import named_leaves, to_arviz
 from scoresample.errors import ConfigError, FileFormatError
-from scoresample.products.files import replacing
+from scoresample.numerics.files import replacing
 from scoresample.products.plain import plain
 from scoresample.samplers.base import Draws
 

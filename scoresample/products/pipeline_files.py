@@ -14,8 +14,8 @@ import numpy as np
 
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, FileFormatError
+from scoresample.numerics.files import replacing
 from scoresample.products.archive import THINNING, load_draws
-from scoresample.products.files import replacing
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plain import plain
 from scoresample.samplers.base import Draws

@@ -13,8 +13,8 @@ from scoresample.data.values import Numbers
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.convergence import unseen_fluxes
 from scoresample.errors import ShapeError
+from scoresample.numerics.files import replacing
 from scoresample.products.colour import ColourScale
-from scoresample.products.files import replacing
 from scoresample.products.panels import (
     FLUX_HEIGHT,
     FluxRange,

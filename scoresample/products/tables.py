@@ -15,7 +15,7 @@ from astropy.utils.exceptions import AstropyWarning
 from astropy.utils.masked import Masked
 
 from scoresample.errors import ConfigError, FileFormatError
-from scoresample.products.files import replacing
+from scoresample.numerics.files import replacing
 from scoresample.products.plain import plain
 
 FORMATS = {

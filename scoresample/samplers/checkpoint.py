@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import jax
 import numpy as np
 
 from scoresample.errors import ConfigError, FileFormatError
+from scoresample.numerics.files import replacing
 
 
 def fingerprint(*trees: Any) -> str:
@@ -31,10 +31,8 @@ def fingerprint(*trees: Any) -> str:
 def save_checkpoint(path: Path, tree: Any, note: dict[str, Any]) -> None:
     """Write a tree of arrays and a note, under a temporary name first."""
     leaves = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
+    with replacing(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **leaves)
-    os.replace(temporary, path)
 
 
 def read_note(path: Path, wanted: str) -> dict[str, Any]:

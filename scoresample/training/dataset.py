@@ -15,6 +15,7 @@ from jaxtyping import Float, Int16
 from tqdm import tqdm
 
 from scoresample.errors import ConfigError, DataError, FileFormatError
+from scoresample.numerics.files import replacing
 from scoresample.training.galaxies import simulate_galaxy, simulate_ztf_like
 
 STEPS_PER_UNIT = 2048
@@ -124,16 +125,9 @@ def _draw(
 
 def write_training_set(path: str | Path, training_set: TrainingSet) -> None:
     """Write a training set as ``.npz``, under a temporary name first."""
-    path = Path(path)
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     arrays = {f"side_{side}": images for side, images in training_set.images.items()}
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, card=np.frombuffer(json.dumps(training_set.card).encode(), np.uint8), **arrays)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, card=np.frombuffer(json.dumps(training_set.card).encode(), np.uint8), **arrays)
 
 
 def read_training_set(path: str | Path) -> TrainingSet:
