@@ -12,7 +12,7 @@ from scoresample.density.base import Density
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, PositionError, ScoreOnlyError
 from scoresample.models.initialization import gaussian_morphology
-from scoresample.samplers.optimize import Climber, find_map
+from scoresample.samplers.optimize import Climber, _is_flat, find_map
 
 CENTER = {"a": jnp.array([1.0, -2.0, 30.0]), "b": jnp.array(0.5)}
 START = jax.tree.map(jnp.zeros_like, CENTER)
@@ -137,3 +137,23 @@ def test_bad_spectra_lead_to_one_maximum(make_scene):
     assert max(log_probs) - min(log_probs) < 0.2
     np.testing.assert_allclose(amplitudes[1], amplitudes[0], atol=2.0)
     np.testing.assert_allclose(amplitudes[2], amplitudes[0], atol=2.0)
+
+
+def climb_of(gain, score, num=40):
+    """Rows of a climb that rises evenly by ``gain`` in all and ends at a score."""
+    return [np.array([1e4 + gain * k / (num - 1), score, 0.0]) for k in range(num)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "flat"),
+    [
+        (climb_of(0.3, 0.05), True),
+        (climb_of(0.7, 0.05), False),  # still rising
+        (climb_of(0.0, 0.5), False),  # stuck on a slope
+        (climb_of(0.3, 0.05, 20), False),  # not a whole round
+        (climb_of(np.nan, 0.05), False),
+    ],
+)
+def test_a_climb_that_gains_nothing_any_more_is_at_its_end(rows, flat):
+    """10,000 coordinates at a tolerance of 0.02: half a nat in 40 steps, a quarter of what the tolerance allows."""
+    assert _is_flat(rows, 0.02, 10_000) == flat
