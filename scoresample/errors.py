@@ -34,3 +34,8 @@ class ScoreOnlyError(ScoresampleError):
 
 class ScoresampleWarning(UserWarning):
     """Something the user can act on."""
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an exception on one line."""
+    return " ".join(str(error).split()) or type(error).__name__

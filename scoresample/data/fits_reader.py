@@ -14,9 +14,9 @@ from astropy.utils.exceptions import AstropyUserWarning
 from jaxtyping import Float
 
 from scoresample.data.checks import as_float
-from scoresample.data.frame import one_line, wcs_text
+from scoresample.data.frame import wcs_text
 from scoresample.data.rawscene import RawScene
-from scoresample.errors import DataError, FileFormatError, ScoresampleError, ShapeError
+from scoresample.errors import DataError, FileFormatError, ScoresampleError, ShapeError, one_line
 
 ZEROPOINT_KEYS = ("MAGZERO", "ZEROPNT")  # AB magnitude of one pixel unit
 IMAGE_HDUS = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)

@@ -11,7 +11,7 @@ from astropy.wcs import WCS, InconsistentAxisTypesError, WcsError
 from jaxtyping import Float
 
 from scoresample.data.values import Numbers
-from scoresample.errors import DataError, ShapeError
+from scoresample.errors import DataError, ShapeError, one_line
 
 
 class Frame(eqx.Module):
@@ -110,8 +110,3 @@ def wcs_text(header: fits.Header) -> str | None:
     if not wcs.has_celestial:
         return None
     return wcs.celestial.to_header(relax=True).tostring(sep="\n", endcard=False, padding=False)
-
-
-def one_line(error: Exception) -> str:
-    """Return the message of an exception on one line."""
-    return " ".join(str(error).split()) or type(error).__name__

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from scoresample.data.frame import as_centers, one_line
+from scoresample.data.frame import as_centers
 from scoresample.data.rawscene import RawScene
-from scoresample.errors import FileFormatError, ShapeError
+from scoresample.errors import FileFormatError, ShapeError, one_line
 
 # Keys that mean one field; the first that exists counts.
 ALIASES = {"bands": ("bands", "filters"), "weights": ("weights", "ivar", "inverse_variance")}

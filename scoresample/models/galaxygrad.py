@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from scoresample.errors import ConfigError, FileFormatError
+from scoresample.errors import ConfigError, FileFormatError, one_line
 from scoresample.models.score_prior import ScorePrior
 
 PATCH = 4
@@ -146,9 +146,7 @@ def _from_package(name: str) -> Path:
     try:
         return Path(finder(name)[0])
     except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"galaxygrad has no network {name!r} at hand ({' '.join(str(error).split())})."
-        ) from None
+        raise ConfigError(f"galaxygrad has no network {name!r} at hand ({one_line(error)}).") from None
 
 
 def _read(path: Path) -> tuple[Mixer, int]:
@@ -175,7 +173,7 @@ def _read(path: Path) -> tuple[Mixer, int]:
         shapes = [array.shape for array in arrays[:5]]
         raise FileFormatError(
             f"{path.name} is no galaxygrad network: needed a Mixer of patches of {PATCH} pixels, found "
-            f"{len(arrays)} arrays such as {shapes} ({' '.join(str(error).split())[:80]})."
+            f"{len(arrays)} arrays such as {shapes} ({one_line(error)[:80]})."
         ) from None
     return network, side
 
@@ -189,7 +187,7 @@ def _records(path: Path) -> list[Array]:
                 arrays.append(jnp.asarray(np.load(file, allow_pickle=False)))
     except (OSError, ValueError, EOFError) as error:
         raise FileFormatError(
-            f"{path.name} cannot be read as weights written by equinox ({' '.join(str(error).split())[:80]}): it is "
+            f"{path.name} cannot be read as weights written by equinox ({one_line(error)[:80]}): it is "
             "truncated or another kind of file; fetch it again."
         ) from None
     return arrays

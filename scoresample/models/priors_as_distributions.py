@@ -1,5 +1,7 @@
 """A prior on images as a numpyro distribution, for a user's own model."""
 
+import math
+
 import jax
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -40,10 +42,9 @@ class PriorDistribution(dist.Distribution):
 
     def sample(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
         """Return independent images."""
-        count = 1
-        for size in sample_shape:
-            count *= size
-        return self.prior.sample(key, self.event_shape, count).reshape(*sample_shape, *self.event_shape)
+        return self.prior.sample(key, self.event_shape, math.prod(sample_shape)).reshape(
+            *sample_shape, *self.event_shape
+        )
 
     def log_prob(self, value: Float[Array, "*batch y x"]) -> Float[Array, "*batch"]:
         """Return the log density of each image."""

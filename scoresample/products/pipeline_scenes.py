@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import QTable
 
 from scoresample.data.readers import read_catalog, scene_suffix
-from scoresample.errors import ConfigError, ScoresampleError, ScoresampleWarning
+from scoresample.errors import ConfigError, ScoresampleError, ScoresampleWarning, one_line
 from scoresample.products.catalog import failed_catalog
 from scoresample.products.columns import PER_BAND, PLAIN, flux_unit, new_catalog
 from scoresample.products.pipeline import SceneResult, run_scene
@@ -73,7 +73,7 @@ def run_scenes(
         try:
             result = run_scene(path, out / name, settings, resume=resume, progress=progress)
         except FAILURES as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
+            reason = one_line(error)
             result = SceneResult(name, f"failed: {reason}", False, None, {})
         results.append(result)
         if ended is not None:

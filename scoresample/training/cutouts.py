@@ -7,7 +7,7 @@ import numpy as np
 from astropy.io import fits
 from jaxtyping import Float
 
-from scoresample.errors import DataError, FileFormatError, ScoresampleWarning
+from scoresample.errors import DataError, FileFormatError, ScoresampleWarning, one_line
 from scoresample.training.dataset import TrainingSet, as_steps
 
 MIN_SIDE, MAX_SIDE = 16, 128
@@ -70,7 +70,7 @@ def _stacks(path: Path) -> list[Float[np.ndarray, "galaxy y x"]]:
         ) from None
     except (OSError, ValueError, EOFError, TypeError) as error:
         raise FileFormatError(
-            f"{path.name} cannot be read ({' '.join(str(error).split())[:80]}); needed .npz, .npy or FITS."
+            f"{path.name} cannot be read ({one_line(error)[:80]}); needed .npz, .npy or FITS."
         ) from None
     found = [stack[None] if stack.ndim == 2 else stack for stack in found]
     bad = [

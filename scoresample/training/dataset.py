@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int16
 from tqdm import tqdm
 
-from scoresample.errors import ConfigError, DataError, FileFormatError
+from scoresample.errors import ConfigError, DataError, FileFormatError, one_line
 from scoresample.numerics.files import replacing
 from scoresample.training.galaxies import simulate_galaxy, simulate_ztf_like
 
@@ -146,7 +146,7 @@ def read_training_set(path: str | Path) -> TrainingSet:
             images = {int(name.removeprefix("side_")): archive[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FileFormatError(
-            f"{path.name} cannot be read as a training set ({' '.join(str(error).split())[:80]}); make one with "
+            f"{path.name} cannot be read as a training set ({one_line(error)[:80]}); make one with "
             "'scoresample simulate', or read your own images with read_cutouts."
         ) from None
     return TrainingSet(check_images(images, path.name), card)
