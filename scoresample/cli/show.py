@@ -30,13 +30,16 @@ def one_line(outcome) -> str:
         return f"{outcome.name}: {outcome.status}"
     reasons = "; ".join(outcome.report["verdict"]["reasons"])
     verdict = "converged" if outcome.converged else f"NOT converged ({reasons})"
-    return f"{outcome.name}: {outcome.status}, {verdict}; reduced chi2 {outcome.report['chi2']['all']:.3f}"
+    return f"{outcome.name}: {outcome.status}, {verdict}; chi2 per pixel {outcome.report['chi2']['all']:.3f}"
 
 
 def chi2(values: Mapping[str, Any]) -> str:
-    """Return the reduced chi-square of all bands and of each."""
+    """Return the chi-square per pixel of all bands and of each, and the reduced one where draws are there."""
     bands = ", ".join(f"{band} {value:.3f}" for band, value in values["bands"].items())
-    return f"reduced chi2 {values['all']:.3f} ({bands})"
+    per_pixel = f"chi2 per pixel {values['all']:.3f} ({bands})"
+    if values.get("reduced") is None:
+        return per_pixel
+    return f"reduced chi2 {values['reduced']:.3f} with {values['effective_parameters']:.0f} effective parameters; {per_pixel}"
 
 
 def flux_table(report: Mapping[str, Any]) -> str:

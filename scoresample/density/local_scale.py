@@ -82,6 +82,33 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     return blocks + [((name,), p.scale()) for name, p in free.items() if name not in used]
 
 
+def scatter_cost(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> Float[np.ndarray, "band column"]:
+    r"""Return what images that scatter cost the fit of each amplitude, per unit of its square.
+
+    Around a position each pixel of a free image scatters by about the variance v, one over the diagonal of the
+    posterior's precision. The expected misfit is larger for it by :math:`A_{bk}^2 R_{bk}`,
+
+    .. math:: R_{bk} = \sum_q D_{bkq} v_{kq}, \qquad D_{bkq} = \tilde w_{bq} R_b(0) \Big(\frac{dS}{du}\Big)_{kq}^2,
+              \qquad v_{kq} = \Big(\sigma_{kq}^{-2} + \sum_b A_{bk}^2 D_{bkq}\Big)^{-1},
+
+    with :math:`\sigma` the diagonal of the prior's scale and the rest as in `local_scale`.
+    """
+    free = {parameter.name: parameter for parameter in posterior.parameters}
+    brightness = np.asarray(posterior.brightness(position), float)
+    cost, seen = np.zeros(posterior.flux_prior.mean.shape), None
+    for index, source in enumerate(posterior.scene.sources):
+        name = f"{source.name}.image"
+        if name not in free or not isinstance(source.morphology, PixelMorphology):
+            continue
+        seen = _make_seen(posterior) if seen is None else seen
+        _, visible = _visibility(seen, source, position)
+        density = seen.correlation[:, :1, 0] * visible**2
+        known = np.asarray(free[name].scale().diagonal, float) ** -2
+        variance = 1 / (known + brightness[:, index] ** 2 @ density)
+        cost[:, index] = density @ variance
+    return cost
+
+
 class _Seen(NamedTuple):
     """What an observation sees of the model grid, the same for all objects.
 
@@ -180,18 +207,11 @@ class _Information(NamedTuple):
 
 def _information(posterior, seen, members, position, brightness) -> _Information:
     """Return the information on the images of one object."""
-    height, width = seen.root_weight.shape[1:]
     pixels, factors = [], []
     for index in members:
-        source = posterior.scene.sources[index]
-        y, x = (o + np.arange(n) for o, n in zip(source.origin, source.shape, strict=True))
-        inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))
-        y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
-        u = np.asarray(position[f"{source.name}.image"], float)
-        slope = inside * COORDINATE_SCALE * np.exp(COORDINATE_SCALE * u)
-        weighted = brightness[:, index, None, None] * slope * seen.root_weight[:, y[:, None], x]
-        factors.append(weighted.reshape(len(weighted), -1))
-        pixels.append(np.stack(np.meshgrid(y, x, indexing="ij")).reshape(2, -1))
+        where, visible = _visibility(seen, posterior.scene.sources[index], position)
+        factors.append(brightness[:, index, None] * visible)
+        pixels.append(where)
     (y, x), factors = np.concatenate(pixels, axis=1), np.concatenate(factors, axis=1)
     images = seen.root_weight * _model_images(posterior, seen.renderer, members[0], position)
     correlated = seen.correlate(images)
@@ -200,6 +220,18 @@ def _information(posterior, seen, members, position, brightness) -> _Information
     fisher += np.asarray(posterior.flux_prior.precision, float)
     inverse_fisher = np.linalg.pinv(fisher, rcond=1e-12, hermitian=True)
     return _Information(y, x, factors, mixed, inverse_fisher, seen)
+
+
+def _visibility(seen: _Seen, source, position):
+    r"""Return where the pixels of a source are in the frame, (2, n), and :math:`\frac{dS}{du} \sqrt{\tilde w}`, (band, n)."""
+    height, width = seen.root_weight.shape[1:]
+    y, x = (o + np.arange(n) for o, n in zip(source.origin, source.shape, strict=True))
+    inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))
+    y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
+    u = np.asarray(position[f"{source.name}.image"], float)
+    slope = inside * COORDINATE_SCALE * np.exp(COORDINATE_SCALE * u)
+    visible = slope * seen.root_weight[:, y[:, None], x]
+    return np.stack(np.meshgrid(y, x, indexing="ij")).reshape(2, -1), visible.reshape(len(visible), -1)
 
 
 def _model_images(posterior, renderer: Renderer, index: int, position) -> Float[np.ndarray, "column 1 y x"]:

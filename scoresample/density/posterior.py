@@ -15,6 +15,7 @@ from scoresample.density.flux_prior import FluxPrior, make_flux_prior
 from scoresample.density.fluxes import FluxPosterior
 from scoresample.density.likelihood import Likelihood, fit_fluxes, make_likelihood
 from scoresample.density.local_scale import Block, local_scale
+from scoresample.density.maximized_fluxes import maximized_fluxes
 from scoresample.density.parameters import Parameter
 from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
@@ -141,7 +142,7 @@ class Posterior(AbstractDensity):
 
     def for_map(self) -> AbstractDensity:
         """Return the density of parameters and fluxes together, with the fluxes at their best."""
-        return MaximizedFluxes(self) if self.collapse else self
+        return maximized_fluxes(self) if self.collapse else self
 
     def for_compilation(self) -> "Posterior":
         return eqx.tree_at(
@@ -237,34 +238,6 @@ class Posterior(AbstractDensity):
             if self.likelihood.background:
                 lines.append(f"background: {self.flux_prior.background_name} (log_prob)")
         return "\n".join(["Posterior", *(f"  {line}" for line in (*lines, *map(str, self.parameters)))])
-
-
-class MaximizedFluxes(AbstractDensity):
-    """A posterior with its fluxes at their maximum instead of integrated out.
-
-    Its maximum is that of the joint posterior of parameters and fluxes. The density with flat-prior fluxes
-    integrated out has no maximum worth finding: its factor 1 / sqrt(det G) grows without bound where two
-    sources become alike, in a region of no volume.
-    """
-
-    posterior: Posterior
-
-    @property
-    def score_only_terms(self) -> tuple[str, ...]:
-        return self.posterior.score_only_terms
-
-    def explicit(self, position: Position) -> Float[Array, ""]:
-        columns = self.posterior.columns(self.posterior.values(position))
-        return self.posterior.solve(columns).log_maximum + self.posterior.explicit_prior(position)
-
-    def score_only(self, position: Position) -> Position:
-        return self.posterior.score_only(position)
-
-    def local_scale(self, position: Position) -> list[Block]:
-        return self.posterior.local_scale(position)
-
-    def for_compilation(self) -> AbstractDensity:
-        return MaximizedFluxes(self.posterior.for_compilation())
 
 
 @eqx.filter_jit

@@ -44,7 +44,7 @@ def make_report(
 ) -> dict[str, Any]:
     """Return all that is to be known of a run, as plain values once `save_report` has written it.
 
-    ``chi2`` is the reduced chi-square of the residuals at the MAP, see `reduced_chi2`; ``background`` the
+    ``chi2`` is the chi-square of the residuals at the MAP, see `reduced_chi2`; ``background`` the
     posterior of the constant of every band, in flux per pixel.
     """
     posterior = problem.posterior
@@ -55,7 +55,7 @@ def make_report(
         "input": problem.provenance,
         "verdict": diagnosis.to_dict(),
         "map": {"status": best.status, "steps": len(best.history.log_prob)},
-        "chi2": reduced_chi2(posterior, best.position),
+        "chi2": reduced_chi2(posterior, best, draws),
         "flux_unit": frame.flux_unit,
         "background": _background(draws, frame.bands),
         "fluxes": _fluxes(draws, problem.catalog),
@@ -69,7 +69,7 @@ def make_report(
     }
 
 
-def reduced_chi2(posterior: Posterior, position: Position) -> dict[str, float]:
+def chi2_per_pixel(posterior: Posterior, position: Position) -> dict[str, Any]:
     r"""Return :math:`\sum w r^2 / N` over the N pixels with weight, of ``all`` bands and of each by name.
 
     r is data minus model at a position, with the fluxes most probable there.
@@ -82,6 +82,26 @@ def reduced_chi2(posterior: Posterior, position: Position) -> dict[str, float]:
     per_band = terms.sum(axis=(1, 2)) / np.maximum(count, 1)
     by_name = dict(zip(observation.frame.bands, per_band.tolist(), strict=True))
     return {"all": float(terms.sum() / count.sum()), "bands": by_name}
+
+
+def reduced_chi2(posterior: Posterior, best: MAPResult, draws: Draws) -> dict[str, Any]:
+    r"""Return `chi2_per_pixel` at the MAP, and with draws the reduced one.
+
+    .. math:: \chi^2_\nu = \frac{\chi^2_\mathrm{MAP}}{N - p}, \qquad p = \langle \chi^2 \rangle - \chi^2_\mathrm{MAP}
+
+    with the mean over draws. p, the effective number of parameters, is that of Spiegelhalter et al. (2002), J. R. Stat.
+    Soc. B 64, 583, eq. 9, with the MAP for the mean. Images of a thousand pixels that a prior holds count for far less
+    than a thousand. None where draws cannot tell: none are finite, or p is not between 0 and N.
+    """
+    found = chi2_per_pixel(posterior, best.position)
+    log_likelihood = np.asarray(draws.derived.get("log_likelihood", ()), np.float64)
+    count = int((np.asarray(posterior.observation.inverse_variance) > 0).sum())
+    at_map = found["all"] * count
+    effective = -2 * log_likelihood.mean() - at_map if log_likelihood.size else np.nan
+    usable = 0 <= effective < count
+    found["effective_parameters"] = float(effective) if usable else None
+    found["reduced"] = float(at_map / (count - effective)) if usable else None
+    return found
 
 
 def versions() -> dict[str, str]:

@@ -17,7 +17,7 @@ from scoresample.products.pipeline_files import (
     read_stored,
     restore_draws,
 )
-from scoresample.products.pipeline_report import make_report, noting_warnings, reduced_chi2
+from scoresample.products.pipeline_report import chi2_per_pixel, make_report, noting_warnings
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPResult
@@ -26,11 +26,11 @@ from scoresample.samplers.optimize import MAPResult
 def map_scene(
     path: str | Path, out: str | Path, settings: RunSettings, *, progress: bool = False
 ) -> tuple[MAPResult, dict]:
-    """Find the MAP of a scene file, write ``map.npz``, and return it with its reduced chi-square."""
+    """Find the MAP of a scene file, write ``map.npz``, and return it with its chi-square per pixel."""
     problem, folder = prepare(path, settings), Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     best = climb(problem, settings, folder, progress=progress)
-    return best, reduced_chi2(problem.posterior, best.position)
+    return best, chi2_per_pixel(problem.posterior, best.position)
 
 
 def sample_scene(

@@ -56,6 +56,8 @@ def test_the_report_says_what_was_done_and_how_it_fits(finished, tiny):
     assert report["verdict"]["reasons"]
     assert 0.7 < report["chi2"]["all"] < 1.1
     assert report["chi2"]["all"] == pytest.approx(np.mean(list(report["chi2"]["bands"].values())))
+    assert report["chi2"]["effective_parameters"] > 4 * 2  # fluxes of four objects at least, in two bands
+    assert report["chi2"]["all"] < report["chi2"]["reduced"] < 1.25
     for value in report["background"].values():
         assert value["mean"] == pytest.approx(0.02, abs=6 * value["sd"])
     assert {"read", "map", "sample", "diagnose", "catalog"} <= set(report["seconds"])

@@ -19,7 +19,8 @@ def posterior(make_scene):
 def condition(posterior, whiten):
     """Condition number of the negative Hessian at the start, in coordinates that ``whiten`` maps to positions."""
     size = flatten(posterior.initial_position())[0].size
-    hessian = jax.jit(jax.hessian(lambda z: -posterior.for_map().log_prob(whiten(z))))(jnp.zeros(size))
+    density = posterior.for_map()
+    hessian = jax.jit(jax.hessian(lambda z: -density.log_prob(whiten(z))))(jnp.zeros(size))
     values = np.abs(np.linalg.eigvalsh(np.asarray(hessian, float)))
     return values.max() / values.min()
 

@@ -1,0 +1,71 @@
+"""The density whose maximum is the MAP of a scene: fluxes at their best instead of integrated out."""
+
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from scoresample.density.base import AbstractDensity
+from scoresample.density.local_scale import Block, scatter_cost
+
+if TYPE_CHECKING:
+    from scoresample.density.posterior import Posterior
+
+Position = dict[str, Float[Array, "..."]]
+
+
+class MaximizedFluxes(AbstractDensity):
+    r"""A posterior with its fluxes at their maximum instead of integrated out.
+
+    .. math:: \log p(u) + \max_A \Big[\log p(Y | u, A) + \log p(A) - \tfrac12 \sum_{bk} R_{bk} A_{bk}^2\Big]
+
+    With R = 0 its maximum is that of the joint posterior of parameters and fluxes. Under flat fluxes that maximum can be
+    useless: two overlapping galaxies take on nearly the same image and fluxes a hundred times too large, of opposite
+    sign, and the difference of their images follows the noise of a band. Such places have a high density and no
+    volume; the density with the fluxes integrated out grows there without bound, as 1 / sqrt(det G). R counts what
+    is lost there: images scatter, and large fluxes make their scatter a misfit (`local_scale.scatter_cost`). At its
+    own fluxes each pixel costs at most half a nat.
+
+    Parameters
+    ----------
+    posterior
+        With fluxes integrated out.
+    restraint
+        R.
+    """
+
+    posterior: "Posterior"
+    restraint: Float[Array, "band column"]
+
+    @property
+    def score_only_terms(self) -> tuple[str, ...]:
+        return self.posterior.score_only_terms
+
+    def explicit(self, position: Position) -> Float[Array, ""]:
+        posterior = self.posterior
+        columns = posterior.columns(posterior.values(position))
+        precision = posterior.flux_prior.precision + self.restraint[:, :, None] * jnp.eye(columns.shape[0], dtype=columns.dtype)
+        solution = posterior.likelihood.solve(columns, posterior.flux_prior.mean, precision)
+        return solution.log_maximum + posterior.explicit_prior(position)
+
+    def score_only(self, position: Position) -> Position:
+        return self.posterior.score_only(position)
+
+    def local_scale(self, position: Position) -> list[Block]:
+        return self.posterior.local_scale(position)
+
+    def for_compilation(self) -> AbstractDensity:
+        return type(self)(self.posterior.for_compilation(), self.restraint)
+
+
+def maximized_fluxes(posterior: "Posterior") -> MaximizedFluxes:
+    """Return the density of a posterior whose maximum `find_map` looks for.
+
+    Fluxes with a prior of their own need no restraint.
+    """
+    mean = posterior.flux_prior.mean
+    restraint = np.zeros(mean.shape)
+    if posterior.flux_prior.is_flat:
+        restraint = scatter_cost(posterior, posterior.initial_position())
+    return MaximizedFluxes(posterior, jnp.asarray(restraint, mean.dtype))

@@ -1,0 +1,58 @@
+"""What the climb to the MAP holds against fluxes that cancel."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+
+from scoresample.density.local_scale import scatter_cost
+from scoresample.density.maximized_fluxes import MaximizedFluxes, maximized_fluxes
+from scoresample.density.posterior import Posterior
+
+
+@pytest.fixture
+def posterior(make_scene):
+    return Posterior(*make_scene(galaxies=True, background=True))
+
+
+def test_the_cost_of_scatter_is_that_of_scattered_images(posterior):
+    """By the derivatives of the model: a pixel of variance v adds v times the squares of its image."""
+    position = posterior.initial_position()
+    brightness = np.asarray(posterior.brightness(position), float)
+    cost = scatter_cost(posterior, position)
+    weight = np.asarray(posterior.likelihood.root_weight, float) ** 2
+    for index in range(2):
+        name = f"galaxy_{index}.image"
+
+        def column(image, name=name, index=index):
+            return posterior.columns(posterior.values(position | {name: image}))[index]
+
+        slopes = np.asarray(jax.jacobian(column)(position[name]), float)
+        squares = np.einsum("bp,bpyx->byx", weight, slopes**2).reshape(len(weight), -1)
+        known = np.asarray(posterior.parameters[index].scale().diagonal, float) ** -2
+        variance = 1 / (known + brightness[:, index] ** 2 @ squares)
+        np.testing.assert_allclose(cost[:, index], squares @ variance, rtol=0.05)
+    assert np.all(cost[:, 2] == 0)
+
+
+def test_fluxes_that_cancel_are_held(make_scene):
+    """Two galaxies come to one place with all but one image: the restraint tells that from the scene as it is."""
+    scene, observation = make_scene(galaxies=True, background=True)
+    usual = maximized_fluxes(Posterior(scene, observation))
+    together = scene.replace({"galaxy_1.center": scene.parameters["galaxy_0.center"] + 0.01})
+    alike = MaximizedFluxes(Posterior(together, observation), usual.restraint)
+
+    def held(density):
+        free = MaximizedFluxes(density.posterior, jnp.zeros_like(density.restraint))
+        position = density.posterior.initial_position()
+        return float(free.log_prob(position) - density.log_prob(position))
+
+    num_seen = sum(parameter.shape[0] * parameter.shape[1] for parameter in usual.posterior.parameters)
+    assert held(usual) < 0.5 * num_seen
+    assert held(alike) > 3 * held(usual)
+
+
+def test_fluxes_with_a_prior_need_no_restraint(make_scene):
+    scene, observation = make_scene(galaxies=True, background=True)
+    assert np.all(maximized_fluxes(Posterior(scene, observation, flux=dist.Normal(50, 30))).restraint == 0)
