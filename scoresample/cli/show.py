@@ -39,7 +39,8 @@ def chi2(values: Mapping[str, Any]) -> str:
     per_pixel = f"chi2 per pixel {values['all']:.3f} ({bands})"
     if values.get("reduced") is None:
         return per_pixel
-    return f"reduced chi2 {values['reduced']:.3f} with {values['effective_parameters']:.0f} effective parameters; {per_pixel}"
+    effective = f"{values['effective_parameters']:.0f} effective parameters"
+    return f"reduced chi2 {values['reduced']:.3f} with {effective}; {per_pixel}"
 
 
 def flux_table(report: Mapping[str, Any]) -> str:

@@ -82,7 +82,9 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     return blocks + [((name,), p.scale()) for name, p in free.items() if name not in used]
 
 
-def scatter_cost(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> Float[np.ndarray, "band column"]:
+def scatter_cost(
+    posterior: "Posterior", position: dict[str, Float[Array, "..."]]
+) -> Float[np.ndarray, "band column"]:
     r"""Return what images that scatter cost the fit of each amplitude, per unit of its square.
 
     Around a position each pixel of a free image scatters by about the variance v, one over the diagonal of the
@@ -223,7 +225,7 @@ def _information(posterior, seen, members, position, brightness) -> _Information
 
 
 def _visibility(seen: _Seen, source, position):
-    r"""Return where the pixels of a source are in the frame, (2, n), and :math:`\frac{dS}{du} \sqrt{\tilde w}`, (band, n)."""
+    r"""Return the pixels of a source in the frame, (2, n), and their :math:`\frac{dS}{du} \sqrt{\tilde w}`, (band, n)."""
     height, width = seen.root_weight.shape[1:]
     y, x = (o + np.arange(n) for o, n in zip(source.origin, source.shape, strict=True))
     inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))

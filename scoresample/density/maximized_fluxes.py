@@ -20,8 +20,8 @@ class MaximizedFluxes(AbstractDensity):
 
     .. math:: \log p(u) + \max_A \Big[\log p(Y | u, A) + \log p(A) - \tfrac12 \sum_{bk} R_{bk} A_{bk}^2\Big]
 
-    With R = 0 its maximum is that of the joint posterior of parameters and fluxes. Under flat fluxes that maximum can be
-    useless: two overlapping galaxies take on nearly the same image and fluxes a hundred times too large, of opposite
+    With R = 0 its maximum is that of the joint posterior of parameters and fluxes. Under flat fluxes that maximum
+    can be useless: two overlapping galaxies take on nearly the same image and fluxes a hundred times too large, of opposite
     sign, and the difference of their images follows the noise of a band. Such places have a high density and no
     volume; the density with the fluxes integrated out grows there without bound, as 1 / sqrt(det G). R counts what
     is lost there: images scatter, and large fluxes make their scatter a misfit (`local_scale.scatter_cost`). At its
@@ -45,7 +45,8 @@ class MaximizedFluxes(AbstractDensity):
     def explicit(self, position: Position) -> Float[Array, ""]:
         posterior = self.posterior
         columns = posterior.columns(posterior.values(position))
-        precision = posterior.flux_prior.precision + self.restraint[:, :, None] * jnp.eye(columns.shape[0], dtype=columns.dtype)
+        held = self.restraint[:, :, None] * jnp.eye(len(columns), dtype=columns.dtype)
+        precision = posterior.flux_prior.precision + held
         solution = posterior.likelihood.solve(columns, posterior.flux_prior.mean, precision)
         return solution.log_maximum + posterior.explicit_prior(position)
 
