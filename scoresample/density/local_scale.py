@@ -225,7 +225,7 @@ def _information(posterior, seen, members, position, brightness) -> _Information
 
 
 def _visibility(seen: _Seen, source, position):
-    r"""Return the pixels of a source in the frame, (2, n), and their :math:`\frac{dS}{du} \sqrt{\tilde w}`, (band, n)."""
+    r"""Return where pixels of a source are in the frame, (2, n), and :math:`\frac{dS}{du}\sqrt{\tilde w}` there."""
     height, width = seen.root_weight.shape[1:]
     y, x = (o + np.arange(n) for o, n in zip(source.origin, source.shape, strict=True))
     inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))
