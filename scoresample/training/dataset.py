@@ -1,34 +1,19 @@
-"""Training sets: simulated galaxies of several box sizes in one file."""
+"""Training sets: galaxies of several box sizes in one file."""
 
-import importlib.metadata
 import json
-import os
 import zipfile
-from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int16
-from tqdm import tqdm
 
-from scoresample.errors import ConfigError, DataError, FileFormatError, one_line
+from scoresample.errors import DataError, FileFormatError, one_line
 from scoresample.numerics.files import replacing
-from scoresample.training.galaxies import simulate_galaxy, simulate_ztf_like
 
 STEPS_PER_UNIT = 2048
 """Images u are kept as whole numbers of this fraction, up to 16: rounding of 0.00014, far below any noise level."""
-
-POPULATIONS: dict[str, Callable] = {"general": simulate_galaxy, "ztf-like": simulate_ztf_like}
-COUNTS = {
-    "general": {24: 30_000, 32: 30_000, 48: 20_000, 64: 14_000, 96: 6_000, 128: 4_000},
-    "ztf-like": {32: 10_000, 64: 10_000},
-}
-"""Galaxies of each box size. Those in larger boxes have more pixels to learn from, and take longer to draw."""
-
-_TASK = 100  # galaxies drawn at a time by one process
 
 
 class TrainingSet(NamedTuple):
@@ -50,77 +35,10 @@ class TrainingSet(NamedTuple):
         return self.images[side][which].astype(np.float32) / STEPS_PER_UNIT
 
 
-def simulate_training_set(
-    population: str = "general",
-    seed: int = 1,
-    share: float = 1.0,
-    *,
-    workers: int | None = None,
-    progress: bool = True,
-) -> TrainingSet:
-    """Draw the galaxies of a training set; the same population, seed and share give the same galaxies.
-
-    Parameters
-    ----------
-    population
-        ``general`` or ``ztf-like``.
-    seed
-        Of all of them. Each galaxy has a stream of its own, so that the number of processes changes nothing and a
-        smaller share is the beginning of a larger one.
-    share
-        Of the usual `COUNTS`.
-    workers
-        Processes; by default one for every core.
-    progress
-        Whether to show a bar.
-
-    Raises
-    ------
-    ConfigError
-        If the population is unknown or the share leaves a box size without galaxies.
-    """
-    if population not in POPULATIONS:
-        raise ConfigError(f"population is {population!r}; choose one of {', '.join(POPULATIONS)}.")
-    counts = {side: round(share * count) for side, count in COUNTS[population].items()}
-    if min(counts.values()) < 1:
-        raise ConfigError(
-            f"share is {share:g}, which leaves {min(counts.values())} galaxies in a box; give more."
-        )
-    images = {side: np.zeros((count, side, side), np.int16) for side, count in counts.items()}
-    tasks = [
-        (population, seed, side, first, min(_TASK, count - first))
-        for side, count in counts.items()
-        for first in range(0, count, _TASK)
-    ]
-    # Fresh processes: a fork of one in which jax has threads may hang.
-    with (
-        tqdm(total=sum(counts.values()), desc="galaxies", disable=not progress) as bar,
-        ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool,
-    ):
-        futures = {pool.submit(_draw, *task): task for task in tasks}
-        for future in as_completed(futures):
-            _, _, side, first, count = futures[future]
-            images[side][first : first + count] = future.result()
-            bar.update(count)
-    versions = {name: importlib.metadata.version(name) for name in ("galsim", "numpy", "scipy")}
-    card = {"population": population, "seed": seed, "counts": counts, "versions": versions}
-    return TrainingSet(images, card)
-
-
 def as_steps(u: Float[np.ndarray, "*s"]) -> Int16[np.ndarray, "*s"]:
     """Return images u in the form that they are kept in."""
     limits = np.iinfo(np.int16)
     return np.clip(np.round(np.asarray(u) * STEPS_PER_UNIT), limits.min, limits.max).astype(np.int16)
-
-
-def _draw(
-    population: str, seed: int, side: int, first: int, count: int
-) -> Int16[np.ndarray, "galaxy side side"]:
-    """Draw some galaxies of one box size."""
-    simulate = POPULATIONS[population]
-    streams = (np.random.SeedSequence([seed, side, index]) for index in range(first, first + count))
-    drawn = [simulate(np.random.default_rng(stream), side) for stream in streams]
-    return as_steps(np.log1p(np.stack(drawn)) / 0.1)
 
 
 def write_training_set(path: str | Path, training_set: TrainingSet) -> None:

@@ -1,29 +1,45 @@
-"""`scoresample simulate`: a training set in a file."""
+"""`scoresample simulate` and `train`: from nothing to a training set, from there to weights."""
 
+import numpy as np
 import pytest
 
-pytest.importorskip("galsim")
-from scoresample.training.dataset import read_training_set
+from scoresample.models.weights_file import read_network
+from scoresample.training.dataset import TrainingSet, read_training_set, write_training_set
 
 
 def test_simulate_writes_a_training_set(scoresample, tmp_path):
+    pytest.importorskip("galsim")
     path = tmp_path / "galaxies.npz"
-    result = scoresample("simulate", "-o", path, "--share", "0.0002", "--seed", 5, "--workers", 1, "-q")
+    result = scoresample("simulate", "-o", path, "--share", "0.001", "--seed", 5, "--workers", 1, "-q")
     assert result.exit_code == 0
-    assert "general galaxies, 6 of 24 pixels, 6 of 32 pixels" in result.stdout
+    assert "general galaxies, 10 of 24 pixels, 20 of 25 pixels" in result.stdout
     found = read_training_set(path)
     assert found.card["seed"] == 5
-    assert {side: len(images) for side, images in found.images.items()} == {
-        24: 6,
-        32: 6,
-        48: 4,
-        64: 3,
-        96: 1,
-        128: 1,
-    }
+    counts = {side: len(images) for side, images in found.images.items()}
+    assert counts == {24: 10, 25: 20, 32: 20, 35: 15, 49: 15, 64: 12, 69: 6, 97: 4, 127: 3, 128: 2}
 
 
 def test_a_bad_share_is_one_line(scoresample, tmp_path, one_line_error):
+    pytest.importorskip("galsim")
     result = scoresample("simulate", "-o", tmp_path / "galaxies.npz", "--share", "0")
     one_line_error(result, "share is 0", "give more")
     assert not list(tmp_path.iterdir())
+
+
+def test_training_ends_in_weights_and_goes_on_where_it_was(scoresample, tmp_path, one_line_error):
+    galaxies = np.random.default_rng(1).integers(0, 5000, (20, 16, 16)).astype(np.int16)
+    write_training_set(tmp_path / "galaxies.npz", TrainingSet({16: galaxies}, {"population": "noise"}))
+    options = ("--steps", 4, "--kind", "score", "-q")
+    first = scoresample("train", tmp_path / "galaxies.npz", "-o", tmp_path / "weights.npz", *options)
+    assert first.exit_code == 0
+    assert "score network, 4 steps, loss" in first.stdout
+    network, card = read_network(tmp_path / "weights.npz")
+    assert network.kind == "score"
+    assert card["settings"]["num_steps"] == 4
+    again = ("train", tmp_path / "galaxies.npz", "-o", tmp_path / "weights.npz", "--resume", "-q")
+    one_line_error(scoresample(*again, "--steps", 5), "weights.checkpoint.npz", "other settings or galaxies")
+
+
+def test_training_needs_a_training_set(scoresample, tmp_path, one_line_error):
+    result = scoresample("train", tmp_path / "none.npz", "-o", tmp_path / "weights.npz")
+    one_line_error(result, "none.npz cannot be read as a training set")

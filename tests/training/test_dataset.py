@@ -6,16 +6,16 @@ import pytest
 from scoresample.errors import ConfigError, DataError, FileFormatError
 
 pytest.importorskip("galsim")
-from scoresample.training import dataset
+from scoresample.training import simulation
 from scoresample.training.dataset import (
     STEPS_PER_UNIT,
     as_steps,
     check_images,
     read_training_set,
-    simulate_training_set,
     write_training_set,
 )
 from scoresample.training.galaxies import simulate_galaxy
+from scoresample.training.simulation import simulate_training_set
 
 SMALL = {16: 240, 21: 120}
 
@@ -26,7 +26,7 @@ def make_small():
 
     def make(population="general", workers=1, **options):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dataset, "COUNTS", {population: SMALL})
+            patch.setattr(simulation, "COUNTS", {population: SMALL})
             return simulate_training_set(population, 3, workers=workers, progress=False, **options)
 
     return make

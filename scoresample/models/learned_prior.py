@@ -1,0 +1,116 @@
+"""The prior learned from simulated galaxies: an energy, so that it has a density."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key, PRNGKeyArray
+
+from scoresample.errors import ConfigError, DataError, ShapeError
+from scoresample.models.energy_network import EnergyNetwork, padded_side
+from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.reverse_diffusion import noise_levels_down, remove_noise
+from scoresample.numerics.linear import LowRankScale, identity_scale
+
+SIDES = (16, 128)
+NOISE_LEVELS = (0.02, 10.0)
+"""Where the network was trained often enough to be relied on."""
+
+_LARGEST = 80.0  # where images are nothing but noise
+_NUM_STEPS = 40
+
+
+class LearnedPrior(AbstractLogPrior):
+    r"""Images of galaxies, u = log(S + 1) / 0.1, with Gaussian noise of one level, as a network learned them.
+
+    .. math:: \log p_\sigma(u) = -E(u, \sigma)
+
+    up to a constant, and the score is its exact gradient. Galaxies have their peak near S = 1, which sets the scale
+    of S.
+
+    Parameters
+    ----------
+    network
+        With a density: any kind but ``score``.
+    noise_level
+        sigma, in u: a blur that is part of the model. Details fainter than about 0.1 sigma of the peak are left to the
+        data.
+    name
+        Shown when a posterior is printed.
+
+    Raises
+    ------
+    ConfigError
+        If the noise level is outside of what was trained, or the network has no density.
+    ShapeError
+        If an image has a side below 16 or above 128.
+    DataError
+        If an image has values that are not finite.
+    """
+
+    network: EnergyNetwork
+    noise_level: float = eqx.field(static=True, default=0.14)
+    name: str = eqx.field(static=True, default="galaxies")
+
+    def __check_init__(self):
+        if self.network.kind == "score":
+            raise ConfigError("this network has no density; use it through ScorePrior.")
+        if not NOISE_LEVELS[0] <= self.noise_level <= NOISE_LEVELS[1]:
+            raise ConfigError(
+                f"noise_level is {self.noise_level:g}; the network was trained for {NOISE_LEVELS[0]:g} to "
+                f"{NOISE_LEVELS[1]:g}, and 0.14 is the usual one."
+            )
+
+    def for_shape(self, shape: tuple[int, ...]) -> "LearnedPrior":
+        """Return itself, or raise `ShapeError` if it is not for such images."""
+        if len(shape) != 2 or min(shape) < SIDES[0] or max(shape) > SIDES[1]:
+            raise ShapeError(
+                f"prior {self.name!r} is for images of {SIDES[0]} to {SIDES[1]} pixels a side, not {tuple(shape)}; "
+                "give the sources boxes of such sizes, as in initialize_scene(obs, catalog, box_sizes=(17, 25, 49))."
+            )
+        return self
+
+    def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
+        """Return the log density of one image u, up to a constant."""
+        u, mask, network = self._ready(value)
+        return -network.energy(u, mask, jnp.asarray(self.noise_level, u.dtype))
+
+    def denoise(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        r"""Return the mean of the images without noise that one with noise may come from, :math:`u + \sigma^2 s(u)`."""
+        return value + self.noise_level**2 * self.score(value)
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
+        """Return ``n`` independent images u of the given shape, with noise of ``noise_level``: by reverse diffusion."""
+        self.for_shape(shape)
+        return _draw(self, jax.random.split(key, n), tuple(shape))
+
+    def scale(self, shape: tuple[int, ...]) -> LowRankScale:
+        """Return the noise level, which is the width along all that galaxies do not vary in."""
+        unit = identity_scale(int(np.prod(shape)))
+        return LowRankScale(self.noise_level * unit.diagonal, unit.directions, unit.stretch)
+
+    def _ready(self, value):
+        """Return an image padded to a size of the network, its mask, and the network in its precision."""
+        self.for_shape(value.shape)
+        if not isinstance(value, jax.core.Tracer) and not np.isfinite(value).all():
+            bad = int(np.sum(~np.isfinite(value)))
+            raise DataError(
+                f"{bad} of {value.size} values of a morphology are not finite; the prior needs all."
+            )
+        value = jnp.asarray(value)
+        pad = [(0, padded_side(n) - n) for n in value.shape]
+        mask = np.pad(np.ones(value.shape), pad)
+        cast = jax.tree.map(lambda leaf: leaf.astype(value.dtype), self.network)
+        return jnp.pad(value, pad), jnp.asarray(mask, value.dtype), cast
+
+
+@eqx.filter_jit
+def _draw(prior: LearnedPrior, keys: Key[Array, " n"], shape: tuple[int, int]) -> Float[Array, "n y x"]:
+    levels = noise_levels_down(_LARGEST, prior.noise_level, _NUM_STEPS)
+
+    def draw(key):
+        start, mask, network = prior._ready(_LARGEST * jax.random.normal(key, shape))
+        denoise = lambda u, level: network.denoise(u, mask, level)
+        return remove_noise(denoise, start, levels)[: shape[0], : shape[1]]
+
+    return jax.lax.map(draw, keys, batch_size=16)

@@ -1,0 +1,179 @@
+"""Train a network on galaxies, with checkpoints, so that an interruption costs a minute."""
+
+import dataclasses
+import importlib.metadata
+import json
+import zipfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from tqdm import tqdm
+
+from scoresample.errors import ConfigError, FileFormatError, one_line
+from scoresample.models.energy_network import EnergyNetwork
+from scoresample.numerics.files import replacing
+from scoresample.training.batches import Batch, draw_batch
+from scoresample.training.dataset import TrainingSet
+from scoresample.training.denoising import denoising_loss
+
+LOOK = 50  # steps between looks at the loss
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSettings:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    kind, widths
+        Of the network; see `EnergyNetwork`.
+    num_steps
+        Batches of 32 x 32 x 32 pixels.
+    learning_rate
+        Peak of the schedule: a hundred steps up, then half a cosine down to nothing.
+    averaging
+        The weights kept are exponential averages; this is the share that stays at each step.
+    seed
+        Of first weights, batches and noise.
+    checkpoint_every
+        Steps between checkpoints.
+    """
+
+    kind: str = "dot"
+    widths: tuple[int, ...] = (24, 48, 64)
+    num_steps: int = 30_000
+    learning_rate: float = 1.5e-3
+    averaging: float = 0.999
+    seed: int = 1
+    checkpoint_every: int = 500
+
+    def __post_init__(self):
+        if min(self.num_steps, self.checkpoint_every) < 1:
+            raise ConfigError(
+                f"num_steps is {self.num_steps} and checkpoint_every {self.checkpoint_every}; both must be at least 1."
+            )
+        if not self.learning_rate > 0 or not 0 <= self.averaging < 1:
+            raise ConfigError(
+                f"learning_rate is {self.learning_rate:g} and averaging {self.averaging:g}; the first must be "
+                "positive, the second in 0 to 1."
+            )
+
+
+class Trained(NamedTuple):
+    """A trained network: the average of its weights, the loss of every step, and the card that goes with it."""
+
+    network: EnergyNetwork
+    losses: np.ndarray
+    card: dict[str, Any]
+
+
+class _State(NamedTuple):
+    network: EnergyNetwork
+    average: EnergyNetwork
+    memory: optax.OptState
+    step: jax.Array
+
+
+def train(
+    training_set: TrainingSet,
+    settings: TrainSettings,
+    checkpoint: str | Path,
+    *,
+    resume: bool = False,
+    progress: bool = True,
+) -> Trained:
+    """Train a network; the same settings and galaxies give the same one, in one go or after interruptions.
+
+    Parameters
+    ----------
+    training_set
+        Galaxies.
+    settings
+        How.
+    checkpoint
+        File that is rewritten as training goes on.
+    resume
+        Whether to go on from that file, if it is there.
+    progress
+        Whether to show a bar.
+
+    Raises
+    ------
+    FileFormatError
+        If the file belongs to other settings or galaxies, or cannot be read.
+    """
+    optimizer = _optimizer(settings)
+    first = EnergyNetwork(jax.random.key(settings.seed), settings.kind, settings.widths)
+    memory = optimizer.init(eqx.filter(first, eqx.is_array))
+    state = _State(first, first, memory, jnp.zeros((), jnp.int32))
+    settings_card = {"training_set": training_set.card, "settings": dataclasses.asdict(settings)}
+    losses = np.zeros(0, np.float32)
+    if resume and Path(checkpoint).exists():
+        state, losses = _read_checkpoint(checkpoint, state, settings_card)
+    begun = len(losses)
+    found = []
+    with tqdm(total=settings.num_steps, initial=begun, desc="training", disable=not progress) as bar:
+        for step in range(begun, settings.num_steps):
+            batch = draw_batch(training_set, settings.seed, step)
+            state, loss = _step(settings, state, batch)
+            found.append(loss)
+            if (step + 1) % LOOK == 0 or step + 1 == settings.num_steps:
+                losses = np.concatenate([losses, np.asarray(jnp.stack(found))])
+                found = []
+                bar.update(len(losses) - bar.n)
+                bar.set_postfix(loss=f"{np.mean(losses[-1000:]):.4f}")
+                if len(losses) % settings.checkpoint_every < LOOK or len(losses) == settings.num_steps:
+                    _write_checkpoint(checkpoint, state, losses, settings_card)
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "equinox", "optax")}
+    card = settings_card | {"versions": versions, "loss": float(np.mean(losses[-1000:]))}
+    return Trained(state.average, losses, card)
+
+
+def _optimizer(settings: TrainSettings) -> optax.GradientTransformation:
+    warmup = min(100, settings.num_steps // 2)
+    schedule = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, warmup, settings.num_steps)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adam(schedule))
+
+
+@eqx.filter_jit
+def _step(settings: TrainSettings, state: _State, batch: Batch):
+    loss, gradient = eqx.filter_value_and_grad(denoising_loss)(state.network, batch)
+    updates, memory = _optimizer(settings).update(gradient, state.memory)
+    network = eqx.apply_updates(state.network, updates)
+    # The first weights are forgotten faster than the average of many is.
+    keep = jnp.minimum(settings.averaging, (1.0 + state.step) / (10.0 + state.step))
+    average = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, state.average, network)
+    return _State(network, average, memory, state.step + 1), loss
+
+
+def _write_checkpoint(path: str | Path, state: _State, losses: np.ndarray, card: dict[str, Any]) -> None:
+    leaves = {f"leaf_{index}": leaf for index, leaf in enumerate(jax.tree.leaves(state))}
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        text = np.frombuffer(json.dumps(card).encode(), np.uint8)
+        np.savez(file, card=text, losses=losses, **leaves)
+
+
+def _read_checkpoint(path: str | Path, like: _State, card: dict[str, Any]) -> tuple[_State, np.ndarray]:
+    leaves, structure = jax.tree.flatten(like)
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            stored = json.loads(archive["card"].tobytes())
+            # Compared as the text has them: tuples are lists there, and whole numbers as keys are text.
+            if stored != json.loads(json.dumps(card)):
+                raise FileFormatError(
+                    f"{Path(path).name} was made with other settings or galaxies; give those, another file, or leave "
+                    "out --resume to begin anew."
+                )
+            losses = archive["losses"]
+            found = [jnp.asarray(archive[f"leaf_{index}"], leaf.dtype) for index, leaf in enumerate(leaves)]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise FileFormatError(
+            f"{Path(path).name} cannot be read as a checkpoint of training ({one_line(error)[:80]}); remove it to "
+            "begin anew."
+        ) from None
+    return jax.tree.unflatten(structure, found), losses

@@ -1,0 +1,76 @@
+"""The learned prior as a density: whatever its weights, it has the properties of one."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scoresample.errors import ConfigError, DataError, ShapeError
+from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.learned_prior import LearnedPrior
+from scoresample.models.reverse_diffusion import noise_levels_down, remove_noise
+
+
+@pytest.fixture(scope="module")
+def prior():
+    return LearnedPrior(EnergyNetwork(jax.random.key(1), "dot", (8, 12, 16)))
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 21), (32, 24)])
+def test_the_score_is_the_gradient(prior, shape):
+    u = jax.random.normal(jax.random.key(2), shape)
+    score = prior.score(u)
+    direction = jax.random.normal(jax.random.key(3), shape)
+    step = 1e-2
+    difference = (prior.log_prob(u + step * direction) - prior.log_prob(u - step * direction)) / (2 * step)
+    np.testing.assert_allclose(difference, jnp.sum(score * direction), rtol=0.02)
+    assert score.shape == shape
+    assert score.dtype == u.dtype
+
+
+def test_its_jacobian_is_symmetric(prior):
+    u, v, w = (jax.random.normal(jax.random.key(k), (16, 16)) for k in range(3))
+    product = lambda one, other: jnp.sum(other * jax.jvp(prior.score, (u,), (one,))[1])
+    np.testing.assert_allclose(product(v, w), product(w, v), rtol=1e-3, atol=1e-2)
+
+
+def test_many_images_at_once(prior):
+    u = jax.random.normal(jax.random.key(2), (3, 17, 17))
+    np.testing.assert_allclose(jax.vmap(prior.log_prob)(u), [prior.log_prob(image) for image in u], rtol=1e-4)
+
+
+def test_bad_input(prior):
+    with pytest.raises(ShapeError, match=r"16 to 128 pixels a side, not \(15, 20\)"):
+        prior.for_shape((15, 20))
+    with pytest.raises(ShapeError, match=r"not \(130, 130\)"):
+        prior.sample(jax.random.key(0), (130, 130), 1)
+    with pytest.raises(DataError, match="1 of 256 values of a morphology are not finite"):
+        prior.log_prob(jnp.zeros((16, 16)).at[3, 4].set(jnp.nan))
+    with pytest.raises(ConfigError, match=r"noise_level is 0.001; the network was trained for 0.02 to 10"):
+        LearnedPrior(prior.network, noise_level=0.001)
+    with pytest.raises(ConfigError, match="has no density"):
+        LearnedPrior(EnergyNetwork(jax.random.key(1), "score", (8, 12, 16)))
+
+
+def test_draws_come_from_the_energy(prior):
+    """Where nothing was learned the energy is that of unit Gaussians, whose draws are known."""
+    zero = lambda p: (p.network.image_head.weight, *(head.weight for head in p.network.scalar_heads))
+    plain = eqx.tree_at(zero, prior, tuple(jnp.zeros_like(w) for w in zero(prior)))
+    draws = np.asarray(plain.sample(jax.random.key(4), (16, 16), 40))
+    assert draws.shape == (40, 16, 16)
+    variance = 1 + plain.noise_level**2
+    z = (np.mean(draws**2) / variance - 1) / np.sqrt(2 / draws.size)
+    assert abs(z) < 5
+
+
+def test_noise_is_removed_along_the_flow():
+    """Of a Gaussian of width w, whose flow scales by the ratio of the widths with noise."""
+    width, levels = 2.0, noise_levels_down(50.0, 0.1, 60)
+    start = jax.random.normal(jax.random.key(5), (10,)) * 50
+    denoise = lambda u, level: u * width**2 / (width**2 + level**2)
+    end = remove_noise(denoise, start, levels)
+    ratio = np.sqrt((width**2 + 0.1**2) / (width**2 + 50.0**2))
+    np.testing.assert_allclose(end, ratio * start, rtol=5e-3)
+    coarse = remove_noise(denoise, start, noise_levels_down(50.0, 0.1, 3))
+    assert np.abs(coarse / (ratio * start) - 1).max() > 0.05

@@ -1,0 +1,110 @@
+"""Training: batches of what was asked, the same for the same seed, and no step lost to an interruption."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from scoresample.errors import ConfigError, FileFormatError
+from scoresample.training import batches, trainer
+from scoresample.training.batches import draw_batch, held_out, num_training
+from scoresample.training.dataset import TrainingSet, as_steps
+from scoresample.training.denoising import relative_error
+from scoresample.training.trainer import TrainSettings, train
+
+SMALL = TrainSettings(widths=(4, 6, 8), num_steps=30, learning_rate=5e-3, checkpoint_every=10, kind="score")
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch):
+    monkeypatch.setattr(batches, "PIXELS", 8 * 16**2)
+
+
+@pytest.fixture(scope="module")
+def galaxies():
+    """Smooth blobs, one at each of 200 brightnesses, 16 and 17 pixels a side."""
+    images = {}
+    for side in (16, 17):
+        radius = np.hypot(*(np.indices((side, side)) - (side - 1) / 2))
+        height = np.linspace(1, 6, 200)[:, None, None]
+        images[side] = as_steps(height * np.exp(-((radius / 3) ** 2)))
+    return TrainingSet(images, {"population": "blobs"})
+
+
+def test_batches_are_boxes_with_their_center_in_the_middle(galaxies):
+    sides = set()
+    for step in range(20):
+        batch = draw_batch(galaxies, 1, step)
+        for image, mask in zip(batch.images, batch.masks, strict=True):
+            rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+            side = rows.size
+            assert side == columns.size
+            assert mask.sum() == side**2
+            assert (image * (1 - mask) == 0).all()
+            peak = np.argwhere(image == image.max()).mean(axis=0)
+            np.testing.assert_allclose(peak, [(rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2])
+            sides.add(side)
+    assert sides == {16, 17}  # smaller ones would be below what the prior serves
+
+
+def test_the_same_seed_and_step_give_the_same_batch(galaxies):
+    one, same, other = (draw_batch(galaxies, *pair) for pair in ((1, 3), (1, 3), (1, 4)))
+    for a, b in zip(one, same, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one.images.shape != other.images.shape or (one.images != other.images).any()
+
+
+def test_held_out_galaxies_are_never_trained_on(galaxies):
+    assert num_training(galaxies, 16) == 180
+    assert held_out(galaxies, 16).shape == (20, 16, 16)
+    brightest = max(draw_batch(galaxies, 2, step).images.max() for step in range(30))
+    dimmest = held_out(galaxies, 17).max(axis=(1, 2)).min()
+    assert 0.9 * dimmest < brightest < dimmest
+
+
+def test_it_learns(galaxies, tmp_path):
+    """To remove noise from blobs, far better than before; and nothing from labels of pure noise."""
+    trained = train(galaxies, dataclasses.replace(SMALL, num_steps=600), tmp_path / "a.npz", progress=False)
+    images = galaxies.coordinates(16)
+    assert relative_error(trained.network, images, 0.5) < 0.25
+    rng = np.random.default_rng(3)
+    noise = TrainingSet({16: as_steps(rng.normal(size=(200, 16, 16)))}, {"population": "noise"})
+    useless = train(noise, dataclasses.replace(SMALL, num_steps=600), tmp_path / "b.npz", progress=False)
+    assert relative_error(useless.network, images, 0.5) > 0.5
+
+
+def test_an_interruption_costs_nothing(galaxies, tmp_path, monkeypatch):
+    whole = train(galaxies, SMALL, tmp_path / "whole.npz", progress=False)
+
+    def stops(training_set, seed, step):
+        if step == 25:
+            raise KeyboardInterrupt
+        return draw_batch(training_set, seed, step)
+
+    monkeypatch.setattr(trainer, "LOOK", 10)
+    monkeypatch.setattr(trainer, "draw_batch", stops)
+    with pytest.raises(KeyboardInterrupt):
+        train(galaxies, SMALL, tmp_path / "part.npz", progress=False)
+    monkeypatch.setattr(trainer, "draw_batch", draw_batch)
+    rest = train(galaxies, SMALL, tmp_path / "part.npz", resume=True, progress=False)
+    np.testing.assert_array_equal(rest.losses, whole.losses)
+    for one, other in zip(jax.tree.leaves(rest.network), jax.tree.leaves(whole.network), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_checkpoints_of_other_training_are_refused(galaxies, tmp_path):
+    short = dataclasses.replace(SMALL, num_steps=2)
+    train(galaxies, short, tmp_path / "a.npz", progress=False)
+    with pytest.raises(FileFormatError, match="other settings or galaxies"):
+        train(galaxies, dataclasses.replace(short, seed=2), tmp_path / "a.npz", resume=True, progress=False)
+    (tmp_path / "a.npz").write_bytes(b"nothing")
+    with pytest.raises(FileFormatError, match=r"a.npz cannot be read as a checkpoint"):
+        train(galaxies, short, tmp_path / "a.npz", resume=True, progress=False)
+
+
+def test_bad_settings():
+    with pytest.raises(ConfigError, match="num_steps is 0"):
+        TrainSettings(num_steps=0)
+    with pytest.raises(ConfigError, match="averaging 1"):
+        TrainSettings(averaging=1.0)
