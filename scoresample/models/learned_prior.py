@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from scoresample.errors import ConfigError, DataError, ShapeError
@@ -92,7 +93,7 @@ class LearnedPrior(AbstractLogPrior):
     def _ready(self, value):
         """Return an image padded to a size of the network, its mask, and the network in its precision."""
         self.for_shape(value.shape)
-        if not isinstance(value, jax.core.Tracer) and not np.isfinite(value).all():
+        if not isinstance(value, Tracer) and not np.isfinite(value).all():
             bad = int(np.sum(~np.isfinite(value)))
             raise DataError(
                 f"{bad} of {value.size} values of a morphology are not finite; the prior needs all."

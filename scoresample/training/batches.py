@@ -78,5 +78,5 @@ def held_out(training_set: TrainingSet, side: int, at_most: int | None = None) -
 
 def _turn(u: Float[np.ndarray, "y x"], rng: np.random.Generator) -> Float[np.ndarray, "y x"]:
     """Return an image in one of its eight orientations."""
-    turned = np.rot90(u, rng.integers(4))
+    turned = np.rot90(u, int(rng.integers(4)))
     return turned.T if rng.random() < 0.5 else turned
