@@ -25,7 +25,8 @@ def out_option(**more) -> Callable:
 def model_options(function: Callable) -> Callable:
     """Add what decides the model and its MAP."""
     for option in (
-        click.option("--prior", default=_DEFAULTS.prior, show_default=True, help="Prior of galaxy images, by name."),
+        click.option("--prior", default=_DEFAULTS.prior, show_default=True,
+                     help="Prior of galaxy images, by name, or the file of its weights."),
         click.option("--bad-plane", "bad_planes", multiple=True, metavar="NAME",
                      help="Mask plane, by name or bit number, that takes pixels out; may be given several times.  "
                      "[default: BAD, SAT, EDGE, NO_DATA]"),

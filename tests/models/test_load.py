@@ -1,0 +1,41 @@
+"""Priors of a user's own training, from the file of their weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scoresample.errors import ConfigError, FileFormatError
+from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.load import load_prior, prior_hash
+from scoresample.models.weights_file import write_network
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(kind="dot", seed=1):
+        path = tmp_path / f"{kind}_{seed}.npz"
+        write_network(path, EnergyNetwork(jax.random.key(seed), kind, (4, 6, 8)), {})
+        return path
+
+    return write
+
+
+def test_a_prior_from_a_file_is_the_network_in_it(write):
+    path = write()
+    prior = load_prior(str(path))
+    assert prior.name == "dot_1"
+    u = jax.random.normal(jax.random.key(2), (16, 16))
+    network = EnergyNetwork(jax.random.key(1), "dot", (4, 6, 8))
+    energy = network.energy(u, jnp.ones((16, 16), u.dtype), jnp.asarray(prior.noise_level, u.dtype))
+    np.testing.assert_allclose(prior.log_prob(u), -energy, rtol=1e-5)
+    assert prior_hash(path) != prior_hash(write(seed=2))
+
+
+def test_files_that_hold_no_prior(write, tmp_path):
+    with pytest.raises(ConfigError, match="has no density"):
+        load_prior(write("score"))
+    with pytest.raises(FileFormatError, match=r"none\.npz cannot be read as weights"):
+        load_prior(tmp_path / "none.npz")
+    with pytest.raises(ConfigError, match=r"no prior 'stars'.*ends in \.npz"):
+        load_prior("stars")
