@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from scoresample.errors import ConfigError, FileFormatError
-from scoresample.numerics.files import replacing
 
 
 def fingerprint(*trees: Any) -> str:
@@ -26,13 +25,6 @@ def fingerprint(*trees: Any) -> str:
         else:
             digest.update(repr(leaf).encode())
     return digest.hexdigest()
-
-
-def save_checkpoint(path: Path, tree: Any, note: dict[str, Any]) -> None:
-    """Write a tree of arrays and a note, under a temporary name first."""
-    leaves = {f"leaf_{i}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(tree))}
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **leaves)
 
 
 def read_note(path: Path, wanted: str) -> dict[str, Any]:
@@ -58,10 +50,3 @@ def read_note(path: Path, wanted: str) -> dict[str, Any]:
             "delete it, or repeat the settings it was made with."
         )
     return note
-
-
-def load_tree(path: Path, like: Any) -> Any:
-    """Return the tree of a checkpoint, in the structure of ``like``."""
-    structure = jax.tree.structure(like)
-    with np.load(path) as archive:
-        return jax.tree.unflatten(structure, [archive[f"leaf_{i}"] for i in range(structure.num_leaves)])

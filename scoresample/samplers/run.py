@@ -14,10 +14,11 @@ from tqdm.auto import tqdm
 
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError
+from scoresample.numerics.tree_files import load_tree, save_checkpoint
 from scoresample.samplers import chunks
 from scoresample.samplers.adaptation import WindowAdaptation
 from scoresample.samplers.base import AbstractKernel, AbstractSampler, Draws, settings_of
-from scoresample.samplers.checkpoint import fingerprint, load_tree, read_note, save_checkpoint
+from scoresample.samplers.checkpoint import fingerprint, read_note
 from scoresample.samplers.hmc import NUTS
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scoresample.models.energy_network import padded_side
+from scoresample.models.learned_prior import SIDES
 from scoresample.training.dataset import TrainingSet
 
 PIXELS = 32 * 32**2
@@ -19,7 +20,6 @@ NOISE_MEAN, NOISE_SPREAD = -1.0, 1.7
 NOISE_RANGE = (0.008, 80.0)
 
 _SMALLEST_CUT = 0.7
-_SMALLEST_SIDE = 16
 
 
 class Batch(NamedTuple):
@@ -44,7 +44,7 @@ def draw_batch(training_set: TrainingSet, seed: int, step: int) -> Batch:
     padded = padded_side(side)
     size = max(PIXELS // padded**2, 1)
     which = rng.integers(num_training(training_set, side), size=size)
-    smallest = min(max(_SMALLEST_SIDE, _SMALLEST_CUT * side), side)
+    smallest = min(max(SIDES[0], _SMALLEST_CUT * side), side)
     cuts = np.where(rng.random(size) < 0.5, rng.integers(int((side - smallest) // 2) + 1, size=size), 0)
     images = np.zeros((size, padded, padded), np.float32)
     masks = np.zeros_like(images)

@@ -8,9 +8,8 @@ from astropy.io import fits
 from jaxtyping import Float
 
 from scoresample.errors import DataError, FileFormatError, ScoresampleWarning, one_line
+from scoresample.models.learned_prior import SIDES
 from scoresample.training.dataset import TrainingSet, as_steps
-
-MIN_SIDE, MAX_SIDE = 16, 128
 
 
 def read_cutouts(*paths: str | Path) -> TrainingSet:
@@ -85,10 +84,10 @@ def _stacks(path: Path) -> list[Float[np.ndarray, "galaxy y x"]]:
 
 
 def _square(stack: Float[np.ndarray, "galaxy y x"], source: str) -> Float[np.ndarray, "galaxy side side"]:
-    """Return the middle of images, square and of at most `MAX_SIDE` pixels a side."""
-    side = min(*stack.shape[1:], MAX_SIDE)
-    if side < MIN_SIDE:
-        raise DataError(f"{source}: cutouts of {stack.shape[1:]} pixels; needed at least {MIN_SIDE} a side.")
+    """Return the middle of images, square and of at most `SIDES` pixels a side."""
+    side = min(*stack.shape[1:], SIDES[1])
+    if side < SIDES[0]:
+        raise DataError(f"{source}: cutouts of {stack.shape[1:]} pixels; needed at least {SIDES[0]} a side.")
     # The middle stays the middle: of an even side an even number goes, of an odd one an odd number.
     side -= int(any((n - side) % 2 for n in stack.shape[1:]))
     begin = [(n - side) // 2 for n in stack.shape[1:]]

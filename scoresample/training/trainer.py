@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from scoresample.errors import ConfigError, FileFormatError, one_line
 from scoresample.models.energy_network import EnergyNetwork
-from scoresample.numerics.files import replacing
+from scoresample.numerics.tree_files import load_tree, save_checkpoint
 from scoresample.training.batches import Batch, draw_batch
 from scoresample.training.dataset import TrainingSet
 from scoresample.training.denoising import denoising_loss
@@ -128,7 +128,7 @@ def train(
                 bar.update(len(losses) - bar.n)
                 bar.set_postfix(loss=f"{np.mean(losses[-1000:]):.4f}")
                 if len(losses) % settings.checkpoint_every < LOOK or len(losses) == settings.num_steps:
-                    _write_checkpoint(checkpoint, state, losses, settings_card)
+                    save_checkpoint(Path(checkpoint), (state, losses), settings_card)
     versions = {name: importlib.metadata.version(name) for name in ("jax", "equinox", "optax")}
     card = settings_card | {"versions": versions, "loss": float(np.mean(losses[-1000:]))}
     return Trained(state.average, losses, card)
@@ -151,29 +151,21 @@ def _step(settings: TrainSettings, state: _State, batch: Batch):
     return _State(network, average, memory, state.step + 1), loss
 
 
-def _write_checkpoint(path: str | Path, state: _State, losses: np.ndarray, card: dict[str, Any]) -> None:
-    leaves = {f"leaf_{index}": leaf for index, leaf in enumerate(jax.tree.leaves(state))}
-    with replacing(path) as temporary, open(temporary, "wb") as file:
-        text = np.frombuffer(json.dumps(card).encode(), np.uint8)
-        np.savez(file, card=text, losses=losses, **leaves)
-
-
 def _read_checkpoint(path: str | Path, like: _State, card: dict[str, Any]) -> tuple[_State, np.ndarray]:
-    leaves, structure = jax.tree.flatten(like)
+    # Compared as the text has them: tuples are lists there, and whole numbers as keys are text.
+    wanted = json.loads(json.dumps(card))
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            stored = json.loads(archive["card"].tobytes())
-            # Compared as the text has them: tuples are lists there, and whole numbers as keys are text.
-            if stored != json.loads(json.dumps(card)):
-                raise FileFormatError(
-                    f"{Path(path).name} was made with other settings or galaxies; give those, another file, or leave "
-                    "out --resume to begin anew."
-                )
-            losses = archive["losses"]
-            found = [jnp.asarray(archive[f"leaf_{index}"], leaf.dtype) for index, leaf in enumerate(leaves)]
+            stored = json.loads(archive["note"].tobytes())
+        state, losses = load_tree(Path(path), (like, 0)) if stored == wanted else (None, None)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FileFormatError(
             f"{Path(path).name} cannot be read as a checkpoint of training ({one_line(error)[:80]}); remove it to "
             "begin anew."
         ) from None
-    return jax.tree.unflatten(structure, found), losses
+    if state is None:
+        raise FileFormatError(
+            f"{Path(path).name} was made with other settings or galaxies; give those, another file, or leave "
+            "out --resume to begin anew."
+        )
+    return jax.tree.map(jnp.asarray, state), losses
