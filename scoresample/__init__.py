@@ -45,6 +45,7 @@ _MODULES = {
     "scoresample.products.plots": ("plot_scene",),
     "scoresample.products.pipeline_scenes": ("run_scenes",),
     "scoresample.products.pipeline_settings": ("RunSettings",),
+    "scoresample.products.prior_report": ("report_prior",),
     "scoresample.products.tables": ("read_flux_catalog", "write_catalog"),
     "scoresample.samplers.base": ("Draws",),
     "scoresample.samplers.hmc": ("HMC", "MALA", "NUTS"),

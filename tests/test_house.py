@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "density": {"numerics", "data", "models"},
     "samplers": {"numerics", "density"},
     "diagnostics": {"numerics", "data", "models", "density", "samplers"},
-    "products": {"numerics", "data", "models", "density", "samplers", "diagnostics"},
+    "products": {"numerics", "data", "models", "training", "density", "samplers", "diagnostics"},
 }
 # Above them all: the command line, and the public names themselves.
 TOP = {"cli", "__main__", "__init__"}

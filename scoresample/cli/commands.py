@@ -224,6 +224,36 @@ def train(
     return DONE
 
 
+@main.command("report-prior")
+@click.argument("name")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder for the report.",
+)
+@click.option("--draws", type=int, default=2000, show_default=True, help="Of the prior.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of galaxies, noise and draws.")
+@click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
+@click.option("--set", "population", type=click.Choice(("general", "ztf-like")), default="general",
+              show_default=True, help="Galaxies to compare with.")  # fmt: skip
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+def report_prior(
+    name: str, out: Path, draws: int, seed: int, share: float, population: str, quiet: bool
+) -> int:
+    """Measure the prior NAME, shipped or a file of weights, against new galaxies: a table, pictures, report.json."""
+    from scoresample.cli import show
+    from scoresample.products.prior_report_files import report_prior_files
+
+    figures = report_prior_files(
+        name, out, population, draws=draws, seed=seed, share=share, progress=not quiet
+    )
+    click.echo(show.prior_table(figures))
+    click.echo(f"files: {out}: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
+    return DONE
+
+
 def _status(results: list) -> int:
     """Return the exit status after some scenes."""
     if all(result.status.startswith("failed: ") for result in results):

@@ -43,6 +43,19 @@ def chi2(values: Mapping[str, Any]) -> str:
     return f"reduced chi2 {values['reduced']:.3f} with {effective}; {per_pixel}"
 
 
+def prior_table(figures: Mapping[str, Any]) -> str:
+    """Return what a report card measured, beside the limits of a shipped prior."""
+    from scoresample.products.prior_report import verdict_rows
+
+    rows = verdict_rows(figures)
+    width = max(len(what) for what, _, _ in rows)
+    lines = [f"{'what':<{width}}     value     limit"]
+    for what, value, limit in rows:
+        against = "" if limit is None else f"{limit:10.3g}{'' if value <= limit else '  MISSED'}"
+        lines.append(f"{what:<{width}}{value:10.3g}{against}")
+    return "\n".join(lines)
+
+
 def flux_table(report: Mapping[str, Any]) -> str:
     """Return posterior means and standard deviations, a row for each object and a column for each band."""
     fluxes = report["fluxes"]

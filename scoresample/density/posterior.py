@@ -73,6 +73,7 @@ class Posterior(AbstractDensity):
     fixed: dict[str, Array]
     flux_prior: FluxPrior
     collapse: bool = eqx.field(static=True)
+    alike: tuple[tuple[int, ...], ...] = eqx.field(static=True)
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class Posterior(AbstractDensity):
         if not self.collapse:
             free += self.flux_prior.parameters(fit_fluxes(self.likelihood, scene.parameters).unit)
         self.parameters = free
+        self.alike = _groups_alike(free)
 
     # What a sampler asks for
 
@@ -107,9 +109,9 @@ class Posterior(AbstractDensity):
 
     def score_only(self, position: Position) -> Position:
         score = jax.tree.map(jnp.zeros_like, position)
-        for parameter in self.parameters:
-            if not parameter.has_log_prob:
-                score[parameter.name] = parameter.score(position[parameter.name])
+        for first, names, together in self._alike(position):
+            if not first.has_log_prob:
+                score |= zip(names, jax.vmap(first.score)(together), strict=True)
         return score
 
     def local_scale(self, position: Position) -> list[Block]:
@@ -162,9 +164,9 @@ class Posterior(AbstractDensity):
     def explicit_prior(self, position: Position) -> Float[Array, ""]:
         """Return the log prior of the parameters whose prior has a value."""
         total = jnp.zeros((), self.likelihood.data.dtype)
-        for parameter in self.parameters:
-            if parameter.has_log_prob:
-                total = total + parameter.log_prob(position[parameter.name])
+        for first, _, together in self._alike(position):
+            if first.has_log_prob:
+                total = total + jnp.sum(jax.vmap(first.log_prob)(together))
         if self.flux_prior.is_flat and not self.collapse:
             # Flat in amplitude at given morphology, written for fluxes: d amplitude = d flux / sum of S.
             values = self.values(position)
@@ -172,6 +174,12 @@ class Posterior(AbstractDensity):
             total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(jnp.abs(sums)))
             total = total + self.flux_prior.log_tie(self.flux_prior.gather(values)[:, : sums.size] / sums)
         return total
+
+    def _alike(self, position: Position):
+        """Give the first of the parameters of each group, the names of all, and their values as one array."""
+        for members in self.alike:
+            names = [self.parameters[index].name for index in members]
+            yield self.parameters[members[0]], names, jnp.stack([position[name] for name in names])
 
     def given_amplitudes(self, position: Position) -> Float[Array, "band column"]:
         """Return fluxes and background of a position that holds them, (band, column)."""
@@ -272,6 +280,14 @@ def _source_images(posterior: Posterior, position: Position) -> Float[Array, "co
     )
     images = amplitudes.T[:, :, None] * columns
     return images.reshape(*images.shape[:2], *posterior.likelihood.renderer.shape)
+
+
+def _groups_alike(parameters: tuple[Parameter, ...]) -> tuple[tuple[int, ...], ...]:
+    """Return which parameters have one prior and one shape: they go through it in one call."""
+    groups: dict[tuple, list[int]] = {}
+    for index, parameter in enumerate(parameters):
+        groups.setdefault((id(parameter.prior), parameter.shape), []).append(index)
+    return tuple(map(tuple, groups.values()))
 
 
 def _check_frames(scene: Scene, observation: Observation) -> None:

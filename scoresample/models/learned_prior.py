@@ -73,8 +73,20 @@ class LearnedPrior(AbstractLogPrior):
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         """Return the log density of one image u, up to a constant."""
+        return self.log_prob_at(value, self.noise_level)
+
+    def log_prob_at(
+        self, value: Float[Array, "y x"], noise_level: float | Float[Array, ""]
+    ) -> Float[Array, ""]:
+        """Return the log density of an image with noise of another level; constants of two levels differ."""
         u, mask, network = self._ready(value)
-        return -network.energy(u, mask, jnp.asarray(self.noise_level, u.dtype))
+        return -network.energy(u, mask, jnp.asarray(noise_level, u.dtype))
+
+    def score_at(
+        self, value: Float[Array, "y x"], noise_level: float | Float[Array, ""]
+    ) -> Float[Array, "y x"]:
+        """Return the score at another noise level, which compiled code takes as an argument."""
+        return jax.grad(self.log_prob_at)(value, noise_level)
 
     def denoise(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         r"""Return the mean of the images without noise that one with noise may come from, :math:`u + \sigma^2 s(u)`."""

@@ -2,7 +2,10 @@
 
 import hashlib
 import importlib.resources
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from scoresample.errors import ConfigError
 from scoresample.models.gaussian_prior import load_gaussian_prior
@@ -10,10 +13,8 @@ from scoresample.models.learned_prior import LearnedPrior
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.weights_file import read_network
 
-_SHIPPED = {
-    "galaxies": (load_gaussian_prior, "gaussian.npz"),
-    "gaussian": (load_gaussian_prior, "gaussian.npz"),
-}
+_GAUSSIAN = "gaussian.npz"
+_SHIPPED = {"galaxies": _GAUSSIAN, "gaussian": _GAUSSIAN}
 
 
 def load_prior(name: str | Path = "galaxies") -> AbstractLogPrior:
@@ -32,27 +33,41 @@ def load_prior(name: str | Path = "galaxies") -> AbstractLogPrior:
     FileFormatError
         If the file holds no weights.
     """
-    if _is_file(name):
-        return LearnedPrior(network=read_network(name)[0], name=Path(name).stem)
-    return _shipped(name)[0]()
+    if _is_gaussian(name):
+        return load_gaussian_prior()
+    with _file_of(name) as path:
+        return LearnedPrior(network=read_network(path)[0], name=Path(name).stem)
+
+
+def prior_card(name: str | Path) -> dict[str, Any]:
+    """Return what is noted with the weights of a prior: data, recipe, versions; raises as `load_prior` does."""
+    if _is_gaussian(name):
+        return {}
+    with _file_of(name) as path:
+        return read_network(path)[1]
 
 
 def prior_hash(name: str | Path) -> str:
     """Return the sha256 of the numbers behind a prior; raises as `load_prior` does."""
-    if _is_file(name):
-        return hashlib.sha256(Path(name).read_bytes()).hexdigest()
-    resource = importlib.resources.files("scoresample.models") / "weights" / _shipped(name)[1]
-    return hashlib.sha256(resource.read_bytes()).hexdigest()
+    with _file_of(name) as path:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _is_file(name: str | Path) -> bool:
-    return Path(name).suffix == ".npz"
+def _is_gaussian(name: str | Path) -> bool:
+    return _SHIPPED.get(str(name)) == _GAUSSIAN
 
 
-def _shipped(name: str):
+@contextmanager
+def _file_of(name: str | Path) -> Generator[Path, None, None]:
+    """Give the file of a prior: a user's own, or a shipped one."""
+    if Path(name).suffix == ".npz":
+        yield Path(name)
+        return
     if name not in _SHIPPED:
         raise ConfigError(
-            f"there is no prior {name!r}; the shipped ones are {', '.join(sorted(_SHIPPED))}, and a file of weights "
-            "ends in .npz."
+            f"there is no prior {str(name)!r}; the shipped ones are {', '.join(sorted(_SHIPPED))}, and a file of "
+            "weights ends in .npz."
         )
-    return _SHIPPED[name]
+    resource = importlib.resources.files("scoresample.models") / "weights" / _SHIPPED[str(name)]
+    with importlib.resources.as_file(resource) as path:
+        yield path

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 
@@ -42,6 +42,7 @@ def simulate_training_set(
     seed: int = 1,
     share: float = 1.0,
     *,
+    counts: Mapping[int, int] | None = None,
     workers: int | None = None,
     progress: bool = True,
 ) -> TrainingSet:
@@ -55,7 +56,9 @@ def simulate_training_set(
         Of all of them. Each galaxy has a stream of its own, so that the number of processes changes nothing and a
         smaller share is the beginning of a larger one.
     share
-        Of the usual `COUNTS`.
+        Of the number of galaxies.
+    counts
+        Galaxies of each side; by default `COUNTS`.
     workers
         Processes; by default one for every core.
     progress
@@ -68,7 +71,7 @@ def simulate_training_set(
     """
     if population not in POPULATIONS:
         raise ConfigError(f"population is {population!r}; choose one of {', '.join(POPULATIONS)}.")
-    counts = {side: round(share * count) for side, count in COUNTS[population].items()}
+    counts = {side: round(share * n) for side, n in (counts or COUNTS[population]).items()}
     if min(counts.values()) < 1:
         raise ConfigError(
             f"share is {share:g}, which leaves {min(counts.values())} galaxies in a box; give more."

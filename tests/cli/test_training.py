@@ -1,5 +1,7 @@
 """`scoresample simulate` and `train`: from nothing to a training set, from there to weights."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,21 @@ def test_training_ends_in_weights_and_goes_on_where_it_was(scoresample, tmp_path
 def test_training_needs_a_training_set(scoresample, tmp_path, one_line_error):
     result = scoresample("train", tmp_path / "none.npz", "-o", tmp_path / "weights.npz")
     one_line_error(result, "none.npz cannot be read as a training set")
+
+
+def test_a_prior_is_measured_and_what_misses_its_limit_is_said(scoresample, tmp_path, one_line_error):
+    pytest.importorskip("galsim")
+    result = scoresample("report-prior", "gaussian", "-o", tmp_path, "--share", "0.02", "--draws", 200, "-q")
+    assert result.exit_code == 0, result.stderr
+    assert "draws, ellipticity" in result.stdout
+    assert "MISSED" in result.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["draws"]["number"] == 200
+    assert report["galaxies"]["counts"]["32"] == 200
+    assert report["prior"]["sha256"]
+    assert {path.name for path in tmp_path.glob("*.png")} == {
+        "images.png",
+        "noise_levels.png",
+        "statistics.png",
+    }
+    one_line_error(scoresample("report-prior", "stars", "-o", tmp_path), "no prior 'stars'")

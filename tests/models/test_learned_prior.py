@@ -35,6 +35,13 @@ def test_its_jacobian_is_symmetric(prior):
     np.testing.assert_allclose(product(v, w), product(w, v), rtol=1e-3, atol=1e-2)
 
 
+def test_another_noise_level_is_that_of_a_prior_of_it(prior):
+    u = jax.random.normal(jax.random.key(2), (16, 16))
+    blurred = LearnedPrior(prior.network, noise_level=0.5)
+    np.testing.assert_allclose(prior.score_at(u, jnp.asarray(0.5)), blurred.score(u), rtol=1e-4, atol=1e-4)
+    assert not np.allclose(prior.score_at(u, 0.5), prior.score(u), rtol=0.1)
+
+
 def test_many_images_at_once(prior):
     u = jax.random.normal(jax.random.key(2), (3, 17, 17))
     np.testing.assert_allclose(jax.vmap(prior.log_prob)(u), [prior.log_prob(image) for image in u], rtol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 
 from scoresample.errors import ConfigError, FileFormatError
 from scoresample.models.energy_network import EnergyNetwork
-from scoresample.models.load import load_prior, prior_hash
+from scoresample.models.load import load_prior, prior_card, prior_hash
 from scoresample.models.weights_file import write_network
 
 
@@ -30,6 +30,14 @@ def test_a_prior_from_a_file_is_the_network_in_it(write):
     energy = network.energy(u, jnp.ones((16, 16), u.dtype), jnp.asarray(prior.noise_level, u.dtype))
     np.testing.assert_allclose(prior.log_prob(u), -energy, rtol=1e-5)
     assert prior_hash(path) != prior_hash(write(seed=2))
+
+
+def test_a_file_may_have_the_name_of_a_shipped_one(write):
+    path = write()
+    path = path.rename(path.with_name("gaussian.npz"))
+    assert load_prior(path).name == "gaussian"
+    assert prior_card(path)["kind"] == "dot"
+    assert prior_card("gaussian") == {}
 
 
 def test_files_that_hold_no_prior(write, tmp_path):

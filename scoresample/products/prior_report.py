@@ -1,0 +1,223 @@
+"""The report card of a prior: figures that say how far to trust it."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from tqdm import tqdm
+
+from scoresample.diagnostics.prior_checks import (
+    at_noise_level,
+    box_difference,
+    curl,
+    noise_left,
+    ring_test,
+    scores,
+    scores_at,
+    walk,
+)
+from scoresample.errors import DataError
+from scoresample.models.learned_prior import NOISE_LEVELS, LearnedPrior
+from scoresample.models.morphology import to_morphology
+from scoresample.models.priors import AbstractLogPrior, AbstractPrior
+from scoresample.training.denoising import relative_error
+from scoresample.training.image_statistics import ImageStatistics, distances, image_statistics
+
+SIDE = 32
+"""Boxes in which draws are compared with data."""
+
+LEVELS = (0.02, 0.05, 0.1, 0.14, 0.2, 0.5, 1.0, 2.0, 5.0)
+RING_LEVELS = (0.05, 0.14, 0.3, 0.5, 0.6, 1.0)
+
+COUNTS = {16: 500, SIDE: 10_000, 64: 2_000, 128: 100}
+"""Galaxies of each side that a report needs, none of which was trained on."""
+
+LIMITS = {
+    "noise left, 32 pixels, noise 0.14": 0.05,
+    "noise left, 64 pixels, noise 0.14": 0.025,
+    "draws, total flux": 0.05,
+    "draws, half-light radius": 0.05,
+    "draws, ellipticity": 0.05,
+    "draws, concentration": 0.05,
+    "draws, asymmetry": 0.05,
+    "curl": 1e-5,
+}
+"""What a shipped prior has to keep to. Of draws: Kolmogorov-Smirnov distances to galaxies it has not seen."""
+
+_WORDS = dict(
+    zip(
+        ImageStatistics._fields,
+        ("total flux", "half-light radius", "ellipticity", "concentration", "asymmetry"),
+        strict=True,
+    )
+)
+_AT_MOST = {16: 192, SIDE: 192, 64: 96, 128: 24}  # galaxies whose noise is removed, of each side
+_PART = 250  # draws between two looks at progress
+
+
+class PriorReport(NamedTuple):
+    """A report, and the images that its pictures show.
+
+    Attributes
+    ----------
+    figures
+        All numbers, as in ``report.json``.
+    data, draws, walked
+        Morphologies S of galaxies, of draws, and of galaxies after a walk; empty where the prior cannot make them.
+    """
+
+    figures: dict[str, Any]
+    data: Float[np.ndarray, "n y x"]
+    draws: Float[np.ndarray, "n y x"]
+    walked: Float[np.ndarray, "n y x"]
+
+
+def report_prior(
+    prior: AbstractPrior,
+    galaxies: Mapping[int, Float[np.ndarray, "n y x"]],
+    *,
+    seed: int = 0,
+    num_draws: int = 2000,
+    num_walkers: int = 256,
+    progress: bool = True,
+) -> PriorReport:
+    r"""Measure a prior against galaxies it has not seen.
+
+    - ``noise_left``: the share of noise that stays after denoising, :math:`\langle (D - u)^2 \rangle / \sigma^2`, by
+      side and noise level. 1 is a prior that knows nothing; the least possible value is not 0.
+    - ``draws``: Kolmogorov-Smirnov distances of five statistics between draws and galaxies, both with as little noise
+      as the prior knows; with ``chance``, what draws from the right distribution exceed once in twenty.
+    - ``walk``: the same for galaxies after Hamiltonian Monte Carlo on the prior alone, at its noise level: an energy
+      with false minima shows here.
+    - ``curl``: |J - J^T| / |J| of the score at noisy galaxies; 0 to rounding for a gradient.
+    - ``ring``: what is removed of a ring of a tenth of the peak, by noise level (the paper's fig. 4).
+    - ``boxes``: rms of the difference of scores, times the noise level, of one galaxy in boxes of 64 and 32 pixels.
+
+    Parameters
+    ----------
+    prior
+        Any; what it cannot do is left out.
+    galaxies
+        Images u by side, as many as `COUNTS` says for figures that mean something; 32 pixels are needed.
+    seed
+        Of noise and draws.
+    num_draws, num_walkers
+        Draws to make, and galaxies to walk from: half of those of 32 pixels at most.
+    progress
+        Whether to show bars.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than 100 galaxies of 32 pixels.
+    """
+    known = galaxies.get(SIDE, np.zeros((0, SIDE, SIDE), np.float32))
+    if len(known) < 100:
+        raise DataError(
+            f"a report needs at least 100 galaxies of {SIDE} pixels a side, and there are {len(known)}."
+        )
+    rng = np.random.default_rng(seed)
+    key_draws, key_walk, key_curl = jax.random.split(jax.random.key(seed), 3)
+    noise = rng.normal(size=known.shape).astype(np.float32)
+    level = prior.noise_level
+    figures: dict[str, Any] = {"prior": {"name": prior.name, "noise_level": level}}
+    figures["noise_left"] = _noise_left(prior, galaxies, seed)
+    draws = walked = np.zeros((0, SIDE, SIDE))
+    if isinstance(prior, AbstractLogPrior):
+        sharp = _sharpest(prior)
+        made = _draw(sharp, key_draws, num_draws, progress)
+        draws = np.asarray(to_morphology(jnp.asarray(made)))
+        least = sharp.noise_level
+        figures["draws"] = {"noise_level": least} | _compare(draws, known + least * noise)
+        num_walkers = min(num_walkers, len(known) // 2)
+        ends = walk(key_walk, prior, (known + level * noise)[:num_walkers])
+        walked = np.asarray(to_morphology(jnp.asarray(ends.images)))
+        figures["walk"] = {"acceptance": ends.acceptance} | _compare(
+            walked, (known + level * noise)[num_walkers:]
+        )
+    twist = curl(key_curl, prior, (known + level * noise)[:16], 64)
+    figures["curl"] = {"value": twist.value, "error": twist.error}
+    figures["ring"] = _ring(prior, known[:48])
+    if isinstance(prior, LearnedPrior) and 64 in galaxies:
+        figures["boxes"] = _boxes(prior, galaxies[64], rng)
+    return PriorReport(figures, np.asarray(to_morphology(jnp.asarray(known))), draws, walked)
+
+
+def verdict_rows(figures: Mapping[str, Any]) -> list[tuple[str, float, float | None]]:
+    """Return what was measured, its value, and its limit where there is one, the rows of the table."""
+    found = {}
+    for side, values in figures["noise_left"].items():
+        for level in ("0.05", "0.14", "0.5"):
+            if level in values:
+                found[f"noise left, {side} pixels, noise {level}"] = values[level]
+    for part in ("draws", "walk"):
+        for name, value in figures.get(part, {}).get("distances", {}).items():
+            found[f"{part}, {_WORDS[name]}"] = value
+    found["curl"] = figures["curl"]["value"]
+    for level, values in figures["ring"].items():
+        found[f"ring removed, noise {level}"] = values["removed"]
+    if "boxes" in figures:
+        found["score in 64 and 32 pixels, rms difference"] = figures["boxes"]["rms_difference"]
+    return [(what, value, LIMITS.get(what)) for what, value in found.items()]
+
+
+def _noise_left(prior, galaxies, seed) -> dict[str, dict[str, float]]:
+    found = {}
+    for side, images in sorted(galaxies.items()):
+        few = images[: _AT_MOST.get(side, 64)]
+        if isinstance(prior, LearnedPrior):
+            values = {f"{at:g}": relative_error(prior.network, few, at, seed) for at in LEVELS}
+        else:
+            noise = np.random.default_rng(seed).normal(size=few.shape).astype(np.float32)
+            values = {f"{prior.noise_level:g}": noise_left(prior.for_shape(few.shape[1:]), few, noise)}
+        found[str(side)] = values
+    return found
+
+
+def _ring(prior: AbstractPrior, images) -> dict[str, dict[str, float]]:
+    if isinstance(prior, LearnedPrior):
+        tests = {at: ring_test(partial(scores_at, prior, noise_level=at), at, images) for at in RING_LEVELS}
+    else:
+        tests = {prior.noise_level: ring_test(partial(scores, prior), prior.noise_level, images)}
+    return {f"{at:g}": test._asdict() for at, test in tests.items()}
+
+
+def _sharpest(prior: AbstractLogPrior) -> AbstractLogPrior:
+    """Return the prior with the least noise it knows: draws then show the most."""
+    return at_noise_level(prior, NOISE_LEVELS[0]) if isinstance(prior, LearnedPrior) else prior
+
+
+def _draw(prior: AbstractLogPrior, key, number: int, progress: bool) -> Float[np.ndarray, "n y x"]:
+    parts = []
+    with tqdm(total=number, desc="draws of the prior", disable=not progress) as bar:
+        for first in range(0, number, _PART):
+            size = min(_PART, number - first)
+            parts.append(np.asarray(prior.sample(jax.random.fold_in(key, first), (SIDE, SIDE), size)))
+            bar.update(size)
+    return np.concatenate(parts)
+
+
+def _compare(morphologies, coordinates) -> dict[str, Any]:
+    """Return distances between morphologies and galaxies u, and what chance alone gives."""
+    data = np.asarray(to_morphology(jnp.asarray(coordinates)))
+    numbers = len(morphologies), len(data)
+    chance = 1.358 * np.sqrt(sum(1 / n for n in numbers))
+    found = distances(image_statistics(morphologies), image_statistics(data))
+    return {"number": numbers[0], "number_of_galaxies": numbers[1], "chance": chance, "distances": found}
+
+
+def _boxes(prior, images, rng) -> dict[str, Any]:
+    """Compare scores in two boxes, for galaxies whose light is inside the smaller."""
+    begin = (64 - SIDE) // 2
+    outside = np.ones((64, 64), bool)
+    outside[begin : begin + SIDE, begin : begin + SIDE] = False
+    fits = images[np.abs(images[:, outside]).max(axis=1) < 0.5 * prior.noise_level][:48]
+    noisy = fits + prior.noise_level * rng.normal(size=fits.shape).astype(np.float32)
+    return {
+        "number": len(fits),
+        "rms_difference": box_difference(prior, noisy, SIDE) if len(fits) else np.nan,
+    }

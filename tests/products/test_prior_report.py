@@ -1,0 +1,90 @@
+"""The report card of a prior, on priors whose figures are known."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jaxtyping import Array, Float
+
+from scoresample.errors import DataError
+from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.learned_prior import LearnedPrior
+from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.score_prior import ScorePrior
+from scoresample.products.prior_report import LIMITS, SIDE, report_prior, verdict_rows
+from scoresample.products.prior_report_plots import plot_prior_report
+
+
+class Ball(AbstractLogPrior):
+    """Images of one shape whose brightness and pixels vary, all normal."""
+
+    noise_level: float = eqx.field(static=True, default=0.1)
+    brightness: float = eqx.field(static=True, default=1.0)
+    name: str = "ball"
+
+    def mean(self, shape) -> Float[Array, "y x"]:
+        y, x = (jnp.arange(n) - (n - 1) / 2 for n in shape)
+        return 6 * self.brightness * jnp.exp(-0.5 * (y[:, None] ** 2 + x**2) / 16)
+
+    def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
+        return -0.5 * jnp.sum((value - self.mean(value.shape)) ** 2) / (0.3**2 + self.noise_level**2)
+
+    def sample(self, key, shape, n):
+        width = jnp.sqrt(0.3**2 + self.noise_level**2)
+        return self.mean(shape) + width * jax.random.normal(key, (n, *shape))
+
+
+@pytest.fixture(scope="module")
+def galaxies():
+    rng = np.random.default_rng(5)
+    mean = np.asarray(Ball().mean((SIDE, SIDE)))
+    return {SIDE: (mean + 0.3 * rng.normal(size=(800, SIDE, SIDE))).astype(np.float32)}
+
+
+def test_the_right_prior_draws_what_is_there_and_a_wrong_one_does_not(galaxies):
+    right = report_prior(Ball(), galaxies, num_draws=400, num_walkers=100, progress=False).figures
+    assert right["noise_left"]["32"]["0.1"] == pytest.approx(0.09 / 0.1, rel=0.02)
+    assert max(right["draws"]["distances"].values()) < 1.2 * right["draws"]["chance"]
+    assert max(right["walk"]["distances"].values()) < 1.2 * right["walk"]["chance"]
+    assert right["curl"]["value"] < 1e-6
+    wrong = report_prior(
+        Ball(brightness=0.7), galaxies, num_draws=400, num_walkers=100, progress=False
+    ).figures
+    # The mean is off by 0.3 of it, and denoising moves images by a tenth of the way to it.
+    moved = np.mean((0.1 * 0.3 * np.asarray(Ball().mean((SIDE, SIDE)))) ** 2) / 0.1**2
+    assert wrong["noise_left"]["32"]["0.1"] == pytest.approx(0.9 + moved, rel=0.02)
+    assert wrong["draws"]["distances"]["flux"] > 3 * wrong["draws"]["chance"]
+    assert wrong["walk"]["distances"]["flux"] > 3 * wrong["walk"]["chance"]
+
+
+def test_a_score_without_a_density_has_no_draws_and_says_its_curl(galaxies):
+    twisted = ScorePrior(lambda u: -u / 0.1 + 5 * jnp.roll(u, 1, axis=0), (SIDE, SIDE), noise_level=0.1)
+    report = report_prior(twisted, galaxies, progress=False)
+    assert "draws" not in report.figures
+    assert report.figures["curl"]["value"] > 0.1
+    assert list(report.figures["ring"]) == ["0.1"]
+
+
+def test_a_network_is_measured_at_all_levels_and_pictures_are_written(galaxies, tmp_path):
+    network = EnergyNetwork(jax.random.key(0), "dot", (4, 6, 8))
+    both = {SIDE: galaxies[SIDE][:200], 64: np.zeros((20, 64, 64), np.float32)}
+    report = report_prior(LearnedPrior(network=network), both, num_draws=20, num_walkers=8, progress=False)
+    figures = report.figures
+    assert set(figures["noise_left"]) == {"32", "64"}
+    assert len(figures["noise_left"]["32"]) == 9
+    assert figures["boxes"]["number"] == 20
+    assert figures["curl"]["value"] < LIMITS["curl"]
+    rows = verdict_rows(figures)
+    assert {what for what, _, limit in rows if limit is not None} == set(LIMITS)
+    json.dumps(figures)
+    written = plot_prior_report(report, tmp_path)
+    assert sorted(path.name for path in written) == ["images.png", "noise_levels.png", "statistics.png"]
+    assert all(path.stat().st_size > 10_000 for path in written)
+
+
+def test_too_few_galaxies_are_refused(galaxies):
+    with pytest.raises(DataError, match="at least 100 galaxies of 32 pixels a side, and there are 3"):
+        report_prior(Ball(), {SIDE: galaxies[SIDE][:3]}, progress=False)
