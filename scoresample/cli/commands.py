@@ -197,6 +197,8 @@ def simulate(out: Path, population: str, seed: int, share: float, workers: int |
 @click.option(
     "--steps", type=int, default=30_000, show_default=True, help="Batches, about 0.2 s each on 2 cores."
 )
+@click.option("--width", "widths", type=int, multiple=True, default=(24, 48, 64), show_default=True,
+              help="Features at each resolution, from half to coarsest; given once for each.")  # fmt: skip
 @click.option("--learning-rate", type=float, default=1.5e-3, show_default=True, help="Peak of the schedule.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of first weights, batches and noise.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside OUT.")
@@ -206,6 +208,7 @@ def train(
     out: Path,
     kind: str,
     steps: int,
+    widths: tuple[int, ...],
     learning_rate: float,
     seed: int,
     resume: bool,
@@ -216,7 +219,7 @@ def train(
     from scoresample.training.dataset import read_training_set
     from scoresample.training.trainer import TrainSettings, train
 
-    settings = TrainSettings(kind=kind, num_steps=steps, learning_rate=learning_rate, seed=seed)
+    settings = TrainSettings(kind, widths, steps, learning_rate, seed=seed)
     checkpoint = out.with_suffix(".checkpoint.npz")
     trained = train(read_training_set(galaxies), settings, checkpoint, resume=resume, progress=not quiet)
     write_network(out, trained.network, trained.card)

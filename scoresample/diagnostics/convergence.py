@@ -132,7 +132,8 @@ def _parameter_rows(name: str, values: np.ndarray, draws: Draws) -> dict[str, tu
 
 def _summary(kind: str, values: Float[np.ndarray, "chain draw"]) -> tuple:
     """Return one row of the table."""
-    values, nan = np.asarray(values, np.float64), np.nan
+    # In one order in memory: sums, and the ranks of near ties, then do not depend on where draws come from.
+    values, nan = np.ascontiguousarray(values, np.float64), np.nan
     if values.size == 0 or not np.isfinite(values).all():
         return (kind, nan, nan, nan, nan, nan, nan, "not finite" if values.size else "too few draws")
     mean, sd = values.mean(), values.std(ddof=1) if values.size > 1 else nan

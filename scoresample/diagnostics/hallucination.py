@@ -159,7 +159,7 @@ def _grade(components: list) -> tuple[float, float]:
         return np.nan, np.nan
     gammas, probe_errors = zip(*components, strict=True)
     gamma = np.sum(gammas, axis=0)
-    error = _error_of_mean(gamma) if len(gamma) > 1 else np.hypot.reduce(probe_errors)
+    error = _error_of_mean(gamma) if len(gamma) > 1 else np.linalg.norm(probe_errors)
     return float(gamma.mean()), float(error)
 
 

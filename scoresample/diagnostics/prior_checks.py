@@ -28,9 +28,14 @@ def at_noise_level(prior: AbstractPrior, noise_level: float) -> AbstractPrior:
     return dataclasses.replace(prior, noise_level=noise_level)
 
 
+def _usual(images: Images) -> Float[Array, "n y x"]:
+    """Return images in the precision that is in use."""
+    return jnp.asarray(images, jnp.result_type(float))
+
+
 def scores(prior: AbstractPrior, images: Images) -> Images:
     """Return the score of each image u."""
-    return np.asarray(_scores(prior, jnp.asarray(images)))
+    return np.asarray(_scores(prior, _usual(images)))
 
 
 @eqx.filter_jit
@@ -40,7 +45,7 @@ def _scores(prior: AbstractPrior, images: Float[Array, "n y x"]) -> Float[Array,
 
 def scores_at(prior: LearnedPrior, images: Images, noise_level: float) -> Images:
     """Return the score of each image u at another noise level."""
-    return np.asarray(_scores_at(prior, jnp.asarray(images), jnp.asarray(noise_level)))
+    return np.asarray(_scores_at(prior, _usual(images), jnp.asarray(noise_level)))
 
 
 @eqx.filter_jit
@@ -90,7 +95,7 @@ def curl(key: PRNGKeyArray, prior: AbstractPrior, images: Images, num_probes: in
     """
     each = -(-num_probes // len(images))
     keys = jax.random.split(key, len(images) * each)
-    points = jnp.repeat(jnp.asarray(images), each, axis=0)
+    points = jnp.repeat(_usual(images), each, axis=0)
     twisted, total = (np.asarray(part, float) for part in _jacobian_norms(prior, keys, points))
     value = np.sqrt(twisted.mean() / total.mean())
     # Of the ratio of two means, then of its root.
@@ -227,7 +232,8 @@ def walk(
         In noise levels.
     """
     keys = jax.random.split(key, 2)
-    z, accepted = _walk(prior, keys[0], jnp.asarray(starts) / prior.noise_level, num_moves, step_size)
+    points = _usual(starts) / prior.noise_level
+    z, accepted = _walk(prior, keys[0], points, num_moves, step_size)
     return Walk(np.asarray(z) * prior.noise_level, float(accepted))
 
 

@@ -135,7 +135,7 @@ class EnergyNetwork(eqx.Module):
 
 def _waves(log_noise: Float[Array, ""]) -> Float[Array, " n"]:
     """Return the noise level as waves of its logarithm."""
-    frequencies = np.arange(8) * 0.5 + 0.25
+    frequencies = jnp.asarray(np.arange(8) * 0.5 + 0.25, log_noise.dtype)
     return jnp.concatenate([jnp.cos(frequencies * log_noise), jnp.sin(frequencies * log_noise)])
 
 

@@ -6,6 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+WEIGHTS = jnp.float32
+"""Weights are made and trained in single precision, also where jax_enable_x64 is on."""
+
 
 class Dense(eqx.Module):
     """An affine map of the last axis."""
@@ -14,8 +17,8 @@ class Dense(eqx.Module):
     bias: Float[Array, " m"]
 
     def __init__(self, num_in: int, num_out: int, key: PRNGKeyArray, gain: float = 1.0):
-        self.weight = gain * jax.random.normal(key, (num_in, num_out)) / np.sqrt(num_in)
-        self.bias = jnp.zeros(num_out)
+        self.weight = _normal(key, (num_in, num_out), gain / np.sqrt(num_in))
+        self.bias = jnp.zeros(num_out, WEIGHTS)
 
     def __call__(self, x: Float[Array, "*s n"]) -> Float[Array, "*s m"]:
         return x @ self.weight + self.bias
@@ -33,19 +36,20 @@ class Convolution(eqx.Module):
     bias: Float[Array, " m"]
 
     def __init__(self, num_in: int, num_out: int, key: PRNGKeyArray, gain: float = 1.0):
-        self.weight = gain * jax.random.normal(key, (3, 3, num_in, num_out)) / np.sqrt(9 * num_in)
-        self.bias = jnp.zeros(num_out)
+        self.weight = _normal(key, (3, 3, num_in, num_out), gain / np.sqrt(9 * num_in))
+        self.bias = jnp.zeros(num_out, WEIGHTS)
 
     def __call__(self, x: Float[Array, "y x n"], as_product: bool) -> Float[Array, "y x m"]:
         height, width, num_in = x.shape
+        weight = self.weight.astype(x.dtype)
         if as_product:
             padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
             shifted = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
             patches = jnp.concatenate(shifted, axis=-1).reshape(height * width, 9 * num_in)
-            product = patches @ self.weight.reshape(9 * num_in, -1)
+            product = patches @ weight.reshape(9 * num_in, -1)
             return product.reshape(height, width, -1) + self.bias
         layout = ("NHWC", "HWIO", "NHWC")
-        found = jax.lax.conv_general_dilated(x[None], self.weight, (1, 1), "SAME", dimension_numbers=layout)
+        found = jax.lax.conv_general_dilated(x[None], weight, (1, 1), "SAME", dimension_numbers=layout)
         return found[0] + self.bias
 
 
@@ -89,3 +93,7 @@ def to_space(x: Float[Array, "y x m"]) -> Float[Array, "y2 x2 n"]:
     height, width, num = x.shape
     squares = x.reshape(height, width, 2, 2, num // 4).transpose(0, 2, 1, 3, 4)
     return squares.reshape(2 * height, 2 * width, num // 4)
+
+
+def _normal(key: PRNGKeyArray, shape: tuple[int, ...], width: float) -> Float[Array, "..."]:
+    return jnp.asarray(width, WEIGHTS) * jax.random.normal(key, shape, WEIGHTS)

@@ -79,7 +79,7 @@ def plot_scene(
         rows * (WIDTH / columns * (aspect + FLUX_HEIGHT) + 0.35),
     ]
     figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
+    top, middle, bottom = np.asarray(figure.subfigures(3, 1, height_ratios=heights))
     residual = _residuals(posterior, images)
     draw_overview(top, posterior, images, residual, colour)
     draw_residuals(middle, posterior, residual)

@@ -1,16 +1,33 @@
 """What a network learns from: removing noise."""
 
+from typing import Protocol, runtime_checkable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from scoresample.models.energy_network import EnergyNetwork, padded_side
+from scoresample.models.energy_network import padded_side
 from scoresample.training.batches import Batch
 
 
-def denoising_loss(network: EnergyNetwork, batch: Batch) -> Float[Array, ""]:
+@runtime_checkable
+class Denoiser(Protocol):
+    """Whatever can be trained: an equinox module that removes noise, as `EnergyNetwork.denoise` does."""
+
+    def denoise(
+        self,
+        u: Float[Array, "y x"],
+        mask: Float[Array, "y x"],
+        noise_level: Float[Array, ""],
+        as_product: bool = True,
+    ) -> Float[Array, "y x"]:
+        """Return the image without noise."""
+        ...
+
+
+def denoising_loss(network: Denoiser, batch: Batch) -> Float[Array, ""]:
     r"""Return the loss of a batch, the mean over pixels of
 
     .. math:: \frac{1 + \sigma^2}{\sigma^2} \big(D(u + \sigma\epsilon, \sigma) - u\big)^2
@@ -24,7 +41,7 @@ def denoising_loss(network: EnergyNetwork, batch: Batch) -> Float[Array, ""]:
     return jnp.mean(weights * squares / counts)
 
 
-def squared_errors(network: EnergyNetwork, batch: Batch) -> Float[Array, " galaxy"]:
+def squared_errors(network: Denoiser, batch: Batch) -> Float[Array, " galaxy"]:
     """Return the squared distance of each denoised image from the one without noise."""
 
     def error(u, mask, noise_level, noise):
@@ -35,7 +52,7 @@ def squared_errors(network: EnergyNetwork, batch: Batch) -> Float[Array, " galax
 
 
 def relative_error(
-    network: EnergyNetwork, images: Float[np.ndarray, "n y x"], noise_level: float, seed: int = 0
+    network: Denoiser, images: Float[np.ndarray, "n y x"], noise_level: float, seed: int = 0
 ) -> float:
     r"""Return :math:`\langle (D - u)^2 \rangle / \sigma^2` of images of one side: the share of noise that stays.
 

@@ -16,10 +16,11 @@ from tqdm import tqdm
 
 from scoresample.errors import ConfigError, FileFormatError, one_line
 from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.layers import WEIGHTS
 from scoresample.numerics.tree_files import load_tree, save_checkpoint
 from scoresample.training.batches import Batch, draw_batch
 from scoresample.training.dataset import TrainingSet
-from scoresample.training.denoising import denoising_loss
+from scoresample.training.denoising import Denoiser, denoising_loss
 
 LOOK = 50  # steps between looks at the loss
 
@@ -67,14 +68,14 @@ class TrainSettings:
 class Trained(NamedTuple):
     """A trained network: the average of its weights, the loss of every step, and the card that goes with it."""
 
-    network: EnergyNetwork
+    network: Any
     losses: np.ndarray
     card: dict[str, Any]
 
 
 class _State(NamedTuple):
-    network: EnergyNetwork
-    average: EnergyNetwork
+    network: Any
+    average: Any
     memory: optax.OptState
     step: jax.Array
 
@@ -84,6 +85,7 @@ def train(
     settings: TrainSettings,
     checkpoint: str | Path,
     *,
+    network: Denoiser | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Trained:
@@ -97,6 +99,8 @@ def train(
         How.
     checkpoint
         File that is rewritten as training goes on.
+    network
+        First weights; by default those of an `EnergyNetwork` of the settings' kind and widths.
     resume
         Whether to go on from that file, if it is there.
     progress
@@ -108,7 +112,9 @@ def train(
         If the file belongs to other settings or galaxies, or cannot be read.
     """
     optimizer = _optimizer(settings)
-    first = EnergyNetwork(jax.random.key(settings.seed), settings.kind, settings.widths)
+    first = network
+    if first is None:
+        first = EnergyNetwork(jax.random.key(settings.seed), settings.kind, settings.widths)
     memory = optimizer.init(eqx.filter(first, eqx.is_array))
     state = _State(first, first, memory, jnp.zeros((), jnp.int32))
     settings_card = {"training_set": training_set.card, "settings": dataclasses.asdict(settings)}
@@ -146,7 +152,7 @@ def _step(settings: TrainSettings, state: _State, batch: Batch):
     updates, memory = _optimizer(settings).update(gradient, state.memory)
     network = eqx.apply_updates(state.network, updates)
     # The first weights are forgotten faster than the average of many is.
-    keep = jnp.minimum(settings.averaging, (1.0 + state.step) / (10.0 + state.step))
+    keep = jnp.minimum(settings.averaging, (1.0 + state.step) / (10.0 + state.step)).astype(WEIGHTS)
     average = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, state.average, network)
     return _State(network, average, memory, state.step + 1), loss
 

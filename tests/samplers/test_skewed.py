@@ -45,7 +45,7 @@ def worst_z(draws, errors_of_mean, bias=0.0):
 
 @pytest.mark.parametrize(
     ("sampler", "num_draws"),
-    [(NUTS(target_acceptance=0.9), 1000), (HMC(), 2000), (MALA(), 12_000)],
+    [(NUTS(target_acceptance=0.9), 4000), (HMC(), 6000), (MALA(), 18_000)],
     ids=["NUTS", "HMC", "MALA"],
 )
 def test_moments_of_a_skewed_and_a_bent_target(key, errors_of_mean, sampler, num_draws):
