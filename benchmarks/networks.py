@@ -23,7 +23,7 @@ import scoresample as ss
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.galaxygrad import PATCH, Mixer, _Block, _Norm, _Perceptron
 from scoresample.models.morphology import to_morphology
-from scoresample.models.reverse_diffusion import noise_levels_down, remove_noise
+from scoresample.models.reverse_diffusion import draw_from_noise, noise_levels_down
 from scoresample.training.batches import held_out
 from scoresample.training.dataset import TrainingSet, as_steps, read_training_set
 from scoresample.training.denoising import relative_error
@@ -105,8 +105,8 @@ def draw(network, keys):
     mask = jnp.ones((SIDE, SIDE))
 
     def one(key):
-        start = 80.0 * jax.random.normal(key, (SIDE, SIDE))
-        return remove_noise(lambda u, level: network.denoise(u, mask, level), start, levels)
+        denoise = lambda u, level: network.denoise(u, mask, level)
+        return draw_from_noise(denoise, jax.random.normal(key, (SIDE, SIDE)), levels)
 
     return jax.lax.map(one, keys, batch_size=16)
 

@@ -169,7 +169,7 @@ def plot(scene: Path, out: Path) -> int:
 @click.option("--workers", type=int, help="Processes.  [default: one for every core]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def simulate(out: Path, population: str, seed: int, share: float, workers: int | None, quiet: bool) -> int:
-    """Draw galaxies to train a prior on: about 100,000, in boxes of 24 to 128 pixels."""
+    """Draw galaxies to train a prior on: about 140,000, in boxes of 16 to 128 pixels."""
     try:
         from scoresample.training.dataset import write_training_set
         from scoresample.training.simulation import simulate_training_set

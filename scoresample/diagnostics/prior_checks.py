@@ -233,12 +233,19 @@ def walk(
     """
     keys = jax.random.split(key, 2)
     points = _usual(starts) / prior.noise_level
-    z, accepted = _walk(prior, keys[0], points, num_moves, step_size)
+    z, accepted = _walk(prior, keys[0], keys[1], points, num_moves, step_size)
     return Walk(np.asarray(z) * prior.noise_level, float(accepted))
 
 
 @eqx.filter_jit
-def _walk(prior: AbstractLogPrior, key: PRNGKeyArray, z: Float[Array, "n y x"], num_moves: int, step_size):
+def _walk(
+    prior: AbstractLogPrior,
+    key: PRNGKeyArray,
+    key_chains: PRNGKeyArray,
+    z: Float[Array, "n y x"],
+    num_moves: int,
+    step_size,
+):
     kernel, shape, size = HMC(trajectory_length=3.0), z.shape[1:], z[0].size
     log_prob = lambda flat: prior.log_prob(prior.noise_level * flat.reshape(shape))
     tuning = Tuning(jnp.asarray(step_size, z.dtype), jnp.ones(size, z.dtype), jnp.asarray(kernel.max_steps))
@@ -258,5 +265,5 @@ def _walk(prior: AbstractLogPrior, key: PRNGKeyArray, z: Float[Array, "n y x"], 
         state, accepted = jax.lax.fori_loop(0, num_moves, move, (state, jnp.zeros((), z.dtype)))
         return state.position.reshape(shape), accepted
 
-    ends, accepted = jax.lax.map(chain, (z, jax.random.split(key, len(z))), batch_size=AT_ONCE)
+    ends, accepted = jax.lax.map(chain, (z, jax.random.split(key_chains, len(z))), batch_size=AT_ONCE)
     return ends, jnp.mean(accepted)

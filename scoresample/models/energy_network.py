@@ -90,13 +90,13 @@ class EnergyNetwork(eqx.Module):
             How convolutions are written; see `Convolution`.
         """
         u, variance = u * mask, noise_level**2
-        keep, gain = 1 / (1 + variance), noise_level / jnp.sqrt(1 + variance)
+        drop, gain = variance / (1 + variance), noise_level / jnp.sqrt(1 + variance)
         image, scalar = self._features(u, mask, noise_level, as_product)
         if self.kind == "square":
-            return (jnp.sum(((1 - keep) * u - gain * image) ** 2) - gain * scalar) / (2 * variance)
+            return (jnp.sum((drop * u - gain * image) ** 2) - gain * scalar) / (2 * variance)
         if self.kind == "dot":
             scalar = scalar + jnp.sum(u * image)
-        return ((1 - keep) * jnp.sum(u**2) - gain * scalar) / (2 * variance)
+        return (drop * jnp.sum(u**2) - gain * scalar) / (2 * variance)
 
     def denoise(
         self,
@@ -105,7 +105,7 @@ class EnergyNetwork(eqx.Module):
         noise_level: Float[Array, ""],
         as_product: bool = True,
     ) -> Float[Array, "y x"]:
-        """Return the most likely mean of images without noise; as `energy`."""
+        """Return the expected image without noise; as `energy`."""
         variance = noise_level**2
         if self.kind == "score":
             image, _ = self._features(u * mask, mask, noise_level, as_product)

@@ -10,14 +10,15 @@ from jaxtyping import Array, Float, Key, PRNGKeyArray
 from scoresample.errors import ConfigError, DataError, ShapeError
 from scoresample.models.energy_network import EnergyNetwork, padded_side
 from scoresample.models.priors import AbstractLogPrior
-from scoresample.models.reverse_diffusion import noise_levels_down, remove_noise
+from scoresample.models.reverse_diffusion import draw_from_noise, noise_levels_down
 from scoresample.numerics.linear import LowRankScale, identity_scale
 
 SIDES = (16, 128)
 NOISE_LEVELS = (0.02, 10.0)
 """Where the network was trained often enough to be relied on."""
 
-_LARGEST = 80.0  # where images are nothing but noise
+_TRAINED = (0.008, 80.0)
+_LARGEST = _TRAINED[1]  # where images are all but noise
 _NUM_STEPS = 40
 
 
@@ -75,10 +76,15 @@ class LearnedPrior(AbstractLogPrior):
         """Return the log density of one image u, up to a constant."""
         return self.log_prob_at(value, self.noise_level)
 
+    def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        """Return the gradient of ``log_prob``."""
+        return self.score_at(value, self.noise_level)
+
     def log_prob_at(
         self, value: Float[Array, "y x"], noise_level: float | Float[Array, ""]
     ) -> Float[Array, ""]:
         """Return the log density of an image with noise of another level; constants of two levels differ."""
+        self._check(value, noise_level)
         u, mask, network = self._ready(value)
         return -network.energy(u, mask, jnp.asarray(noise_level, u.dtype))
 
@@ -86,6 +92,7 @@ class LearnedPrior(AbstractLogPrior):
         self, value: Float[Array, "y x"], noise_level: float | Float[Array, ""]
     ) -> Float[Array, "y x"]:
         """Return the score at another noise level, which compiled code takes as an argument."""
+        self._check(value, noise_level)
         return jax.grad(self.log_prob_at)(value, noise_level)
 
     def denoise(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
@@ -102,14 +109,25 @@ class LearnedPrior(AbstractLogPrior):
         unit = identity_scale(int(np.prod(shape)))
         return LowRankScale(self.noise_level * unit.diagonal, unit.directions, unit.stretch)
 
-    def _ready(self, value):
-        """Return an image padded to a size of the network, its mask, and the network in its precision."""
+    def _check(self, value, noise_level) -> None:
+        """Raise an error for what the network was not made for; in compiled code only the shape is known."""
         self.for_shape(value.shape)
+        if not jnp.issubdtype(value.dtype, jnp.floating):
+            raise DataError(f"a morphology has type {value.dtype}; the prior needs u, of a floating type.")
         if not isinstance(value, Tracer) and not np.isfinite(value).all():
             bad = int(np.sum(~np.isfinite(value)))
             raise DataError(
                 f"{bad} of {value.size} values of a morphology are not finite; the prior needs all."
             )
+        known = not isinstance(noise_level, Tracer)
+        if known and not _TRAINED[0] <= float(noise_level) <= _TRAINED[1]:
+            raise ConfigError(
+                f"noise_level is {float(noise_level):g}; the network was trained for {_TRAINED[0]:g} to "
+                f"{_TRAINED[1]:g}."
+            )
+
+    def _ready(self, value):
+        """Return an image padded to a size of the network, its mask, and the network in its precision."""
         value = jnp.asarray(value)
         pad = [(0, padded_side(n) - n) for n in value.shape]
         mask = np.pad(np.ones(value.shape), pad)
@@ -122,8 +140,8 @@ def _draw(prior: LearnedPrior, keys: Key[Array, " n"], shape: tuple[int, int]) -
     levels = noise_levels_down(_LARGEST, prior.noise_level, _NUM_STEPS)
 
     def draw(key):
-        start, mask, network = prior._ready(_LARGEST * jax.random.normal(key, shape))
+        noise, mask, network = prior._ready(jax.random.normal(key, shape))
         denoise = lambda u, level: network.denoise(u, mask, level)
-        return remove_noise(denoise, start, levels)[: shape[0], : shape[1]]
+        return draw_from_noise(denoise, noise, levels)[: shape[0], : shape[1]]
 
     return jax.lax.map(draw, keys, batch_size=16)

@@ -21,6 +21,20 @@ def noise_levels_down(largest: float, smallest: float, num_steps: int) -> Float[
     return np.linspace(*ends, num_steps + 1) ** _CURVATURE
 
 
+def draw_from_noise(
+    denoise: Callable[[Float[Array, "*s"], Float[Array, ""]], Float[Array, "*s"]],
+    noise: Float[Array, "*s"],
+    levels: Float[np.ndarray, " level"],
+) -> Float[Array, "*s"]:
+    r"""Return the image that unit noise becomes: at the first level, then down to the last by `remove_noise`.
+
+    At the first level images are noise and the mean image, :math:`\sigma\epsilon + D(\sigma\epsilon, \sigma)`: the
+    mean of galaxies is not small beside their scatter, and what the flow begins without it ends without.
+    """
+    start = jnp.asarray(levels[0], noise.dtype) * noise
+    return remove_noise(denoise, start + denoise(start, jnp.asarray(levels[0], noise.dtype)), levels)
+
+
 def remove_noise(
     denoise: Callable[[Float[Array, "*s"], Float[Array, ""]], Float[Array, "*s"]],
     start: Float[Array, "*s"],

@@ -16,7 +16,8 @@ HELD_OUT = 0.1
 """The last part of the galaxies of each side is never trained on."""
 
 NOISE_MEAN, NOISE_SPREAD = -1.0, 1.7
-"""Of the logarithm of the noise levels, which are normal; see `draw_noise_levels`."""
+"""Of the logarithm of the noise levels, most of which are normal; see `draw_noise_levels`."""
+EVEN_SHARE = 0.1
 NOISE_RANGE = (0.008, 80.0)
 
 _SMALLEST_CUT = 0.7
@@ -34,12 +35,13 @@ class Batch(NamedTuple):
 def draw_batch(training_set: TrainingSet, seed: int, step: int) -> Batch:
     """Return the batch of one step of training; the same seed and step give the same one.
 
-    A side is drawn by the number of pixels it has in all, then galaxies of it. Half of them are cut, by whole pixels on
-    every side alike, so that centers stay where they are, down to 0.7 of the side; all are turned and mirrored.
+    A side is drawn by how many galaxies it has, times its length, then galaxies of it. Half of them are cut, by whole
+    pixels on every side alike, so that centers stay in the middle, down to 0.7 of the side; all are turned and
+    mirrored. Boxes lie in the first corner of the padded square, where `LearnedPrior` puts them.
     """
     rng = np.random.default_rng([seed, step])
     sides = sorted(training_set.images)
-    weights = np.array([num_training(training_set, side) * side**2 for side in sides], float)
+    weights = np.array([num_training(training_set, side) * side for side in sides], float)
     side = int(rng.choice(sides, p=weights / weights.sum()))
     padded = padded_side(side)
     size = max(PIXELS // padded**2, 1)
@@ -50,19 +52,22 @@ def draw_batch(training_set: TrainingSet, seed: int, step: int) -> Batch:
     masks = np.zeros_like(images)
     turned = (_turn(u, rng) for u in training_set.coordinates(side, which))
     for image, mask, u, cut in zip(images, masks, turned, cuts, strict=True):
-        inside = slice(cut, side - cut)
-        image[inside, inside] = u[inside, inside]
-        mask[inside, inside] = 1
+        inside, box = slice(cut, side - cut), slice(side - 2 * cut)
+        image[box, box] = u[inside, inside]
+        mask[box, box] = 1
     noise = rng.normal(size=images.shape).astype(np.float32) * masks
     return Batch(images, masks, draw_noise_levels(rng, size), noise)
 
 
 def draw_noise_levels(rng: np.random.Generator, size: int) -> Float[np.ndarray, " galaxy"]:
-    """Return noise levels: log-normal, clipped.
+    """Return noise levels: log-normal, clipped, and one in ten with an even distribution of the logarithm.
 
-    Wider and lower than in Karras et al. (2022), arXiv:2206.00364, table 1, since a prior is used at small ones.
+    Wider and lower than in Karras et al. (2022), arXiv:2206.00364, table 1, since a prior is used at small ones. Draws
+    begin at the largest, where the network has to know the mean image to better than the scatter of galaxies.
     """
-    return np.clip(np.exp(rng.normal(NOISE_MEAN, NOISE_SPREAD, size)), *NOISE_RANGE).astype(np.float32)
+    normal = np.clip(rng.normal(NOISE_MEAN, NOISE_SPREAD, size), *np.log(NOISE_RANGE))
+    even = rng.uniform(*np.log(NOISE_RANGE), size)
+    return np.exp(np.where(rng.random(size) < EVEN_SHARE, even, normal)).astype(np.float32)
 
 
 def num_training(training_set: TrainingSet, side: int) -> int:

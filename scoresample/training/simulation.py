@@ -17,13 +17,18 @@ from scoresample.training.galaxies import simulate_galaxy, simulate_ztf_like
 POPULATIONS: dict[str, Callable] = {"general": simulate_galaxy, "ztf-like": simulate_ztf_like}
 COUNTS = {
     "general": {
+        16: 8_000,
+        17: 12_000,
+        21: 12_000,
         24: 10_000,
-        25: 20_000,
+        25: 15_000,
         32: 20_000,
         35: 15_000,
+        44: 6_000,
         49: 15_000,
         64: 12_000,
         69: 6_000,
+        88: 2_000,
         97: 4_000,
         127: 3_000,
         128: 2_000,

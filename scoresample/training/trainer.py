@@ -109,7 +109,9 @@ def train(
     Raises
     ------
     FileFormatError
-        If the file belongs to other settings or galaxies, or cannot be read.
+        If the file belongs to other settings, galaxies or networks, or cannot be read.
+    ConfigError
+        If the loss is no longer finite.
     """
     optimizer = _optimizer(settings)
     first = network
@@ -130,6 +132,11 @@ def train(
             found.append(loss)
             if (step + 1) % LOOK == 0 or step + 1 == settings.num_steps:
                 losses = np.concatenate([losses, np.asarray(jnp.stack(found))])
+                if not np.isfinite(losses[begun:]).all():
+                    raise ConfigError(
+                        f"training diverged: the loss is not finite at step {int(np.argmin(np.isfinite(losses)))}; "
+                        f"give a lower learning rate than {settings.learning_rate:g}. The last checkpoint is kept."
+                    )
                 found = []
                 bar.update(len(losses) - bar.n)
                 bar.set_postfix(loss=f"{np.mean(losses[-1000:]):.4f}")
@@ -157,6 +164,10 @@ def _step(settings: TrainSettings, state: _State, batch: Batch):
     return _State(network, average, memory, state.step + 1), loss
 
 
+def _shapes(state: _State) -> list[tuple[int, ...]]:
+    return [np.shape(leaf) for leaf in jax.tree.leaves(state)]
+
+
 def _read_checkpoint(path: str | Path, like: _State, card: dict[str, Any]) -> tuple[_State, np.ndarray]:
     # Compared as the text has them: tuples are lists there, and whole numbers as keys are text.
     wanted = json.loads(json.dumps(card))
@@ -169,6 +180,8 @@ def _read_checkpoint(path: str | Path, like: _State, card: dict[str, Any]) -> tu
             f"{Path(path).name} cannot be read as a checkpoint of training ({one_line(error)[:80]}); remove it to "
             "begin anew."
         ) from None
+    if state is not None and _shapes(state) != _shapes(like):
+        raise FileFormatError(f"{Path(path).name} was made with another network; remove it to begin anew.")
     if state is None:
         raise FileFormatError(
             f"{Path(path).name} was made with other settings or galaxies; give those, another file, or leave "

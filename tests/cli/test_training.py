@@ -11,14 +11,16 @@ from scoresample.training.dataset import TrainingSet, read_training_set, write_t
 
 def test_simulate_writes_a_training_set(scoresample, tmp_path):
     pytest.importorskip("galsim")
+    from scoresample.training.simulation import COUNTS
+
     path = tmp_path / "galaxies.npz"
     result = scoresample("simulate", "-o", path, "--share", "0.001", "--seed", 5, "--workers", 1, "-q")
     assert result.exit_code == 0
-    assert "general galaxies, 10 of 24 pixels, 20 of 25 pixels" in result.stdout
+    assert "general galaxies, 8 of 16 pixels, 12 of 17 pixels" in result.stdout
     found = read_training_set(path)
     assert found.card["seed"] == 5
     counts = {side: len(images) for side, images in found.images.items()}
-    assert counts == {24: 10, 25: 20, 32: 20, 35: 15, 49: 15, 64: 12, 69: 6, 97: 4, 127: 3, 128: 2}
+    assert counts == {side: count // 1000 for side, count in COUNTS["general"].items()}
 
 
 def test_a_bad_share_is_one_line(scoresample, tmp_path, one_line_error):

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from scoresample.errors import ConfigError, FileFormatError
+from scoresample.models.energy_network import EnergyNetwork
 from scoresample.training import batches, trainer
-from scoresample.training.batches import draw_batch, held_out, num_training
+from scoresample.training.batches import draw_batch, draw_noise_levels, held_out, num_training
 from scoresample.training.dataset import TrainingSet, as_steps
 from scoresample.training.denoising import relative_error
 from scoresample.training.trainer import TrainSettings, train
@@ -46,6 +47,27 @@ def test_batches_are_boxes_with_their_center_in_the_middle(galaxies):
             np.testing.assert_allclose(peak, [(rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2])
             sides.add(side)
     assert sides == {16, 17}  # smaller ones would be below what the prior serves
+
+
+def test_boxes_are_cut_in_the_corner_where_the_prior_puts_them(galaxies):
+    larger = TrainingSet(
+        {25: np.repeat(np.repeat(galaxies.images[17], 2, 1), 2, 2)[:, :25, :25]}, galaxies.card
+    )
+    batch = draw_batch(larger, 1, 0)
+    sides = {int(np.sqrt(mask.sum())) for mask in batch.masks}
+    sides |= {int(np.sqrt(mask.sum())) for step in range(1, 40) for mask in draw_batch(larger, 1, step).masks}
+    assert sides == {19, 21, 23, 25}
+    for mask in batch.masks:
+        side = int(np.sqrt(mask.sum()))
+        assert mask[:side, :side].all()
+
+
+def test_noise_levels_reach_from_the_least_to_the_largest():
+    levels = draw_noise_levels(np.random.default_rng(0), 20_000)
+    assert levels.min() >= 0.0079
+    assert levels.max() <= 80.1
+    assert np.mean(levels > 10) == pytest.approx(0.9 * 0.026 + 0.1 * 0.226, abs=0.004)
+    assert np.median(np.log(levels)) == pytest.approx(-1, abs=0.1)
 
 
 def test_the_same_seed_and_step_give_the_same_batch(galaxies):
@@ -91,6 +113,21 @@ def test_an_interruption_costs_nothing(galaxies, tmp_path, monkeypatch):
     np.testing.assert_array_equal(rest.losses, whole.losses)
     for one, other in zip(jax.tree.leaves(rest.network), jax.tree.leaves(whole.network), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_training_that_diverges_says_so_and_keeps_the_last_checkpoint(galaxies, tmp_path):
+    wild = dataclasses.replace(SMALL, learning_rate=1e30, num_steps=60)
+    with pytest.raises(ConfigError, match="training diverged: the loss is not finite at step"):
+        train(galaxies, wild, tmp_path / "a.npz", progress=False)
+    assert not (tmp_path / "a.npz").exists()
+
+
+def test_checkpoints_of_another_network_are_refused(galaxies, tmp_path):
+    short = dataclasses.replace(SMALL, num_steps=2)
+    train(galaxies, short, tmp_path / "a.npz", progress=False)
+    other = EnergyNetwork(jax.random.key(0), "score", (6, 6, 8))
+    with pytest.raises(FileFormatError, match="another network"):
+        train(galaxies, short, tmp_path / "a.npz", network=other, resume=True, progress=False)
 
 
 def test_checkpoints_of_other_training_are_refused(galaxies, tmp_path):
