@@ -22,6 +22,7 @@ import numpy as np
 import scoresample as ss
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.galaxygrad import PATCH, Mixer, _Block, _Norm, _Perceptron
+from scoresample.models.learned_prior import TRAINED_LEVELS
 from scoresample.models.morphology import to_morphology
 from scoresample.models.reverse_diffusion import draw_from_noise, noise_levels_down
 from scoresample.training.batches import held_out
@@ -101,7 +102,7 @@ def milliseconds(network, has_energy: bool, batch: int, in_loop: bool) -> float:
 
 @eqx.filter_jit
 def draw(network, keys):
-    levels = noise_levels_down(80.0, 0.02, 40)
+    levels = noise_levels_down(TRAINED_LEVELS[1], 0.02, 40)
     mask = jnp.ones((SIDE, SIDE))
 
     def one(key):

@@ -229,13 +229,7 @@ def train(
 
 @main.command("report-prior")
 @click.argument("name")
-@click.option(
-    "-o",
-    "--out",
-    type=click.Path(file_okay=False, path_type=Path),
-    required=True,
-    help="Folder for the report.",
-)
+@out_option(required=True)
 @click.option("--draws", type=int, default=2000, show_default=True, help="Of the prior.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of galaxies, noise and draws.")
 @click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
@@ -253,7 +247,7 @@ def report_prior(
         name, out, population, draws=draws, seed=seed, share=share, progress=not quiet
     )
     click.echo(show.prior_table(figures))
-    click.echo(f"files: {out}: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}")
+    click.echo(show.files(out))
     return DONE
 
 

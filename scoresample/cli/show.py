@@ -19,9 +19,14 @@ def result(outcome, out: Path, *, fluxes: bool = True) -> str:
         f"MAP: {report['map']['status']} after {report['map']['steps']} steps; {chi2(report['chi2'])}",
         f"draws: {report['settings']['num_kept']} x {report['settings']['num_chains']} chains; {_mixing(report)}",
         *(f"warning: {text}" for text in report["warnings"]),
-        f"files: {out}: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}",
+        files(out),
     ]
     return "\n".join(lines)
+
+
+def files(out: Path) -> str:
+    """Return a line on what is in a folder."""
+    return f"files: {out}: {', '.join(sorted(path.name for path in out.iterdir() if path.is_file()))}"
 
 
 def one_line(outcome) -> str:

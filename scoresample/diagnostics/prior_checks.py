@@ -53,21 +53,22 @@ def _scores_at(prior: LearnedPrior, images: Float[Array, "n y x"], noise_level: 
     return jax.lax.map(lambda u: prior.score_at(u, noise_level), images, batch_size=AT_ONCE)
 
 
-def noise_left(prior: AbstractPrior, images: Images, noise: Images) -> float:
+def noise_left(score: Callable[[Images], Images], noise_level: float, images: Images, noise: Images) -> float:
     r"""Return the share of noise that stays, :math:`\langle (v + \sigma^2 s(v) - u)^2\rangle / \sigma^2`.
 
     Parameters
     ----------
-    prior
-        At its noise level sigma.
+    score
+        Maps images u to their scores.
+    noise_level
+        Of that score, sigma.
     images
         Galaxies u, without noise.
     noise
         Of unit variance; the prior sees :math:`v = u + \sigma\epsilon`.
     """
-    level = prior.noise_level
-    noisy = images + level * noise
-    return float(np.mean((noisy + level**2 * scores(prior, noisy) - images) ** 2) / level**2)
+    noisy = images + noise_level * noise
+    return float(np.mean((noisy + noise_level**2 * score(noisy) - images) ** 2) / noise_level**2)
 
 
 class Curl(NamedTuple):

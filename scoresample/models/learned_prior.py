@@ -17,8 +17,9 @@ SIDES = (16, 128)
 NOISE_LEVELS = (0.02, 10.0)
 """Where the network was trained often enough to be relied on."""
 
-_TRAINED = (0.008, 80.0)
-_LARGEST = _TRAINED[1]  # where images are all but noise
+TRAINED_LEVELS = (0.008, 80.0)
+"""All noise levels of training; at the largest, where draws begin, images are all but noise."""
+
 _NUM_STEPS = 40
 
 
@@ -95,10 +96,6 @@ class LearnedPrior(AbstractLogPrior):
         self._check(value, noise_level)
         return jax.grad(self.log_prob_at)(value, noise_level)
 
-    def denoise(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
-        r"""Return the mean of the images without noise that one with noise may come from, :math:`u + \sigma^2 s(u)`."""
-        return value + self.noise_level**2 * self.score(value)
-
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
         """Return ``n`` independent images u of the given shape, with noise of ``noise_level``: by reverse diffusion."""
         self.for_shape(shape)
@@ -119,11 +116,10 @@ class LearnedPrior(AbstractLogPrior):
             raise DataError(
                 f"{bad} of {value.size} values of a morphology are not finite; the prior needs all."
             )
-        known = not isinstance(noise_level, Tracer)
-        if known and not _TRAINED[0] <= float(noise_level) <= _TRAINED[1]:
+        least, largest = TRAINED_LEVELS
+        if not isinstance(noise_level, Tracer) and not least <= float(noise_level) <= largest:
             raise ConfigError(
-                f"noise_level is {float(noise_level):g}; the network was trained for {_TRAINED[0]:g} to "
-                f"{_TRAINED[1]:g}."
+                f"noise_level is {float(noise_level):g}; the network was trained for {least:g} to {largest:g}."
             )
 
     def _ready(self, value):
@@ -137,7 +133,7 @@ class LearnedPrior(AbstractLogPrior):
 
 @eqx.filter_jit
 def _draw(prior: LearnedPrior, keys: Key[Array, " n"], shape: tuple[int, int]) -> Float[Array, "n y x"]:
-    levels = noise_levels_down(_LARGEST, prior.noise_level, _NUM_STEPS)
+    levels = noise_levels_down(TRAINED_LEVELS[1], prior.noise_level, _NUM_STEPS)
 
     def draw(key):
         noise, mask, network = prior._ready(jax.random.normal(key, shape))

@@ -17,6 +17,15 @@ def save_checkpoint(path: Path, tree: Any, note: dict[str, Any]) -> None:
         np.savez(file, note=np.frombuffer(json.dumps(note).encode(), np.uint8), **leaves)
 
 
+def load_note(path: Path) -> dict[str, Any]:
+    """Return the note of a checkpoint."""
+    with (
+        open(path, "rb") as file,
+        np.load(file, allow_pickle=False) as archive,
+    ):  # np.load leaves a broken file open
+        return json.loads(archive["note"].tobytes())
+
+
 def load_tree(path: Path, like: Any) -> Any:
     """Return the tree of a checkpoint, in the structure of ``like``."""
     structure = jax.tree.structure(like)

@@ -1,6 +1,6 @@
 """The report card of a prior: figures that say how far to trust it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -24,7 +24,6 @@ from scoresample.errors import DataError
 from scoresample.models.learned_prior import NOISE_LEVELS, LearnedPrior
 from scoresample.models.morphology import to_morphology
 from scoresample.models.priors import AbstractLogPrior, AbstractPrior
-from scoresample.training.denoising import relative_error
 from scoresample.training.image_statistics import ImageStatistics, distances, image_statistics
 
 SIDE = 32
@@ -123,23 +122,21 @@ def report_prior(
     rng = np.random.default_rng(seed)
     key_draws, key_walk, key_curl = jax.random.split(jax.random.key(seed), 3)
     noise = rng.normal(size=known.shape).astype(np.float32)
-    level = prior.noise_level
-    figures: dict[str, Any] = {"prior": {"name": prior.name, "noise_level": level}}
+    noisy = known + prior.noise_level * noise
+    figures: dict[str, Any] = {"prior": {"name": prior.name, "noise_level": prior.noise_level}}
     figures["noise_left"] = _noise_left(prior, galaxies, seed)
     draws = walked = np.zeros((0, SIDE, SIDE))
     if isinstance(prior, AbstractLogPrior):
         sharp = _sharpest(prior)
         made = _draw(sharp, key_draws, num_draws, progress)
         draws = np.asarray(to_morphology(jnp.asarray(made)))
-        least = sharp.noise_level
-        figures["draws"] = {"noise_level": least} | _compare(draws, known + least * noise)
+        least = {"noise_level": sharp.noise_level}
+        figures["draws"] = least | _compare(draws, known + sharp.noise_level * noise)
         num_walkers = min(num_walkers, len(known) // 2)
-        ends = walk(key_walk, prior, (known + level * noise)[:num_walkers])
+        ends = walk(key_walk, prior, noisy[:num_walkers])
         walked = np.asarray(to_morphology(jnp.asarray(ends.images)))
-        figures["walk"] = {"acceptance": ends.acceptance} | _compare(
-            walked, (known + level * noise)[num_walkers:]
-        )
-    twist = curl(key_curl, prior, (known + level * noise)[:16], 64)
+        figures["walk"] = {"acceptance": ends.acceptance} | _compare(walked, noisy[num_walkers:])
+    twist = curl(key_curl, prior, noisy[:16], 64)
     figures["curl"] = {"value": twist.value, "error": twist.error}
     figures["ring"] = _ring(prior, known[:48])
     if isinstance(prior, LearnedPrior) and 64 in galaxies:
@@ -165,25 +162,28 @@ def verdict_rows(figures: Mapping[str, Any]) -> list[tuple[str, float, float | N
     return [(what, value, LIMITS.get(what)) for what, value in found.items()]
 
 
+def _scores_by_level(
+    prior: AbstractPrior, levels: Sequence[float]
+) -> dict[float, Callable[[np.ndarray], np.ndarray]]:
+    """Return the score at each of some noise levels, or at the prior's own where it knows no other."""
+    if isinstance(prior, LearnedPrior):
+        return {level: partial(scores_at, prior, noise_level=level) for level in levels}
+    return {prior.noise_level: partial(scores, prior)}
+
+
 def _noise_left(prior, galaxies, seed) -> dict[str, dict[str, float]]:
     found = {}
     for side, images in sorted(galaxies.items()):
         few = images[: _AT_MOST.get(side, 64)]
-        if isinstance(prior, LearnedPrior):
-            values = {f"{at:g}": relative_error(prior.network, few, at, seed) for at in LEVELS}
-        else:
-            noise = np.random.default_rng(seed).normal(size=few.shape).astype(np.float32)
-            values = {f"{prior.noise_level:g}": noise_left(prior.for_shape(few.shape[1:]), few, noise)}
-        found[str(side)] = values
+        noise = np.random.default_rng(seed).normal(size=few.shape).astype(np.float32)
+        by_level = _scores_by_level(prior, LEVELS).items()
+        found[str(side)] = {f"{level:g}": noise_left(score, level, few, noise) for level, score in by_level}
     return found
 
 
-def _ring(prior: AbstractPrior, images) -> dict[str, dict[str, float]]:
-    if isinstance(prior, LearnedPrior):
-        tests = {at: ring_test(partial(scores_at, prior, noise_level=at), at, images) for at in RING_LEVELS}
-    else:
-        tests = {prior.noise_level: ring_test(partial(scores, prior), prior.noise_level, images)}
-    return {f"{at:g}": test._asdict() for at, test in tests.items()}
+def _ring(prior, images) -> dict[str, dict[str, float]]:
+    by_level = _scores_by_level(prior, RING_LEVELS).items()
+    return {f"{level:g}": ring_test(score, level, images)._asdict() for level, score in by_level}
 
 
 def _sharpest(prior: AbstractLogPrior) -> AbstractLogPrior:

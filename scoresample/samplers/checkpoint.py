@@ -1,7 +1,6 @@
 """Keeping an unfinished run on disk, so that a later one goes on where it ended."""
 
 import hashlib
-import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 
 from scoresample.errors import ConfigError, FileFormatError
+from scoresample.numerics.tree_files import load_note
 
 
 def fingerprint(*trees: Any) -> str:
@@ -38,8 +38,7 @@ def read_note(path: Path, wanted: str) -> dict[str, Any]:
         If it cannot be read.
     """
     try:
-        with open(path, "rb") as file, np.load(file) as archive:  # np.load leaves a broken file open
-            note = json.loads(archive["note"].tobytes())
+        note = load_note(path)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FileFormatError(
             f"checkpoint {path.name} cannot be read ({error}); delete it to start anew."

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from scoresample.models.energy_network import padded_side
-from scoresample.models.learned_prior import SIDES
+from scoresample.models.learned_prior import SIDES, TRAINED_LEVELS
 from scoresample.training.dataset import TrainingSet
 
 PIXELS = 32 * 32**2
@@ -18,7 +18,6 @@ HELD_OUT = 0.1
 NOISE_MEAN, NOISE_SPREAD = -1.0, 1.7
 """Of the logarithm of the noise levels, most of which are normal; see `draw_noise_levels`."""
 EVEN_SHARE = 0.1
-NOISE_RANGE = (0.008, 80.0)
 
 _SMALLEST_CUT = 0.7
 
@@ -65,8 +64,8 @@ def draw_noise_levels(rng: np.random.Generator, size: int) -> Float[np.ndarray, 
     Wider and lower than in Karras et al. (2022), arXiv:2206.00364, table 1, since a prior is used at small ones. Draws
     begin at the largest, where the network has to know the mean image to better than the scatter of galaxies.
     """
-    normal = np.clip(rng.normal(NOISE_MEAN, NOISE_SPREAD, size), *np.log(NOISE_RANGE))
-    even = rng.uniform(*np.log(NOISE_RANGE), size)
+    normal = np.clip(rng.normal(NOISE_MEAN, NOISE_SPREAD, size), *np.log(TRAINED_LEVELS))
+    even = rng.uniform(*np.log(TRAINED_LEVELS), size)
     return np.exp(np.where(rng.random(size) < EVEN_SHARE, even, normal)).astype(np.float32)
 
 

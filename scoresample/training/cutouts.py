@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from scoresample.errors import DataError, FileFormatError, ScoresampleWarning, one_line
 from scoresample.models.learned_prior import SIDES
+from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.training.dataset import TrainingSet, as_steps
 
 
@@ -39,7 +40,10 @@ def read_cutouts(*paths: str | Path) -> TrainingSet:
         for stack in _stacks(path):
             square = _square(stack, path.name)
             stacks.setdefault(square.shape[1], []).append(_normalized(square, path.name))
-    images = {side: as_steps(np.log1p(np.concatenate(parts)) / 0.1) for side, parts in sorted(stacks.items())}
+    images = {
+        side: as_steps(np.log1p(np.concatenate(parts)) / COORDINATE_SCALE)
+        for side, parts in sorted(stacks.items())
+    }
     card = {
         "population": "cutouts",
         "files": [Path(path).name for path in paths],

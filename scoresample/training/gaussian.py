@@ -13,6 +13,7 @@ from jaxtyping import Float
 from scipy.ndimage import map_coordinates
 from tqdm import tqdm
 
+from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.models.radial_tables import RadialTables
 from scoresample.training.galaxies import simulate_galaxy
 
@@ -59,7 +60,7 @@ def measure_box(
     streams = np.random.SeedSequence([seed, box]).spawn(num_galaxies)
     repeats = np.where(np.arange(NUM_ORDERS) == 0, 1.0, 2.0)  # orders m and -m
     for stream in tqdm(streams, desc=f"box {box}"):
-        u = np.log1p(simulate_galaxy(np.random.default_rng(stream), side, size_box=box)) / 0.1
+        u = np.log1p(simulate_galaxy(np.random.default_rng(stream), side, size_box=box)) / COORDINATE_SCALE
         circles = to_polar(u, nodes * box)
         modes = (np.fft.rfft(circles, axis=-1) / NUM_ANGLES)[:, :NUM_ORDERS].T
         total += repeats[:, None, None] * (modes[:, :, None] * modes[:, None, :].conj()).real

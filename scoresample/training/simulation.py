@@ -11,6 +11,7 @@ from jaxtyping import Int16
 from tqdm import tqdm
 
 from scoresample.errors import ConfigError
+from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.training.dataset import TrainingSet, as_steps
 from scoresample.training.galaxies import simulate_galaxy, simulate_ztf_like
 
@@ -109,4 +110,4 @@ def _draw(
     simulate = POPULATIONS[population]
     streams = (np.random.SeedSequence([seed, side, index]) for index in range(first, first + count))
     drawn = [simulate(np.random.default_rng(stream), side) for stream in streams]
-    return as_steps(np.log1p(np.stack(drawn)) / 0.1)
+    return as_steps(np.log1p(np.stack(drawn)) / COORDINATE_SCALE)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from scoresample.errors import ConfigError, FileFormatError, one_line
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.layers import WEIGHTS
-from scoresample.numerics.tree_files import load_tree, save_checkpoint
+from scoresample.numerics.tree_files import load_note, load_tree, save_checkpoint
 from scoresample.training.batches import Batch, draw_batch
 from scoresample.training.dataset import TrainingSet
 from scoresample.training.denoising import Denoiser, denoising_loss
@@ -172,8 +172,7 @@ def _read_checkpoint(path: str | Path, like: _State, card: dict[str, Any]) -> tu
     # Compared as the text has them: tuples are lists there, and whole numbers as keys are text.
     wanted = json.loads(json.dumps(card))
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            stored = json.loads(archive["note"].tobytes())
+        stored = load_note(Path(path))
         state, losses = load_tree(Path(path), (like, 0)) if stored == wanted else (None, None)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise FileFormatError(

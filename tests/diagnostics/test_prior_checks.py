@@ -49,8 +49,8 @@ def test_noise_left_is_that_of_the_best_filter_for_the_true_prior_and_more_for_a
     images, noise = normal(0), normal(1)
     prior = Independent()
     best = 1 / (1 + 0.5**2)
-    assert noise_left(prior, images, noise) == pytest.approx(best, rel=0.03)
-    assert noise_left(Independent(width=0.3), images, noise) > 1.5 * best
+    assert noise_left(partial(scores, prior), 0.5, images, noise) == pytest.approx(best, rel=0.03)
+    assert noise_left(partial(scores, Independent(width=0.3)), 0.5, images, noise) > 1.5 * best
 
 
 def test_a_gradient_has_no_curl_and_a_known_rotation_has_its_own():
