@@ -42,7 +42,7 @@ def make_posterior(images):
     observation = make_observation(images, np.ones((len(BANDS), *SHAPE)), psfs, BANDS, flux_unit="nJy")
     catalog = make_catalog(CENTERS, is_star=[False, False, True])
     scene = ss.initialize_scene(observation, catalog, box_sizes=(BOX,))
-    return ss.Posterior(scene, observation, flux=FLUX, background=BACKGROUND)
+    return ss.Posterior(scene, observation, flux=FLUX, background=BACKGROUND, image=ss.load_prior("gaussian"))
 
 
 @eqx.filter_jit

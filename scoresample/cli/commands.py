@@ -233,11 +233,11 @@ def train(
 @click.option("--draws", type=int, default=2000, show_default=True, help="Of the prior.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of galaxies, noise and draws.")
 @click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
-@click.option("--set", "population", type=click.Choice(("general", "ztf-like")), default="general",
-              show_default=True, help="Galaxies to compare with.")  # fmt: skip
+@click.option("--set", "population", type=click.Choice(("general", "ztf-like")),
+              help="Galaxies to compare with.  [default: those it was trained on, or general]")  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def report_prior(
-    name: str, out: Path, draws: int, seed: int, share: float, population: str, quiet: bool
+    name: str, out: Path, draws: int, seed: int, share: float, population: str | None, quiet: bool
 ) -> int:
     """Measure the prior NAME, shipped or a file of weights, against new galaxies: a table, pictures, report.json."""
     from scoresample.cli import show

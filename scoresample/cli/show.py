@@ -56,8 +56,16 @@ def prior_table(figures: Mapping[str, Any]) -> str:
     width = max(len(what) for what, _, _ in rows)
     lines = [f"{'what':<{width}}     value     limit"]
     for what, value, limit in rows:
-        against = "" if limit is None else f"{limit:10.3g}{'' if value <= limit else '  MISSED'}"
-        lines.append(f"{what:<{width}}{value:10.3g}{against}")
+        shown = f"{value:10.3g}" if np.isfinite(value) else f"{'-':>10}"
+        missed = "" if not limit or value <= limit else "  MISSED" if np.isfinite(value) else "  NOT MEASURED"
+        lines.append(f"{what:<{width}}{shown}" + ("" if limit is None else f"{limit:10.3g}{missed}"))
+    for part in ("draws", "walk"):
+        if part in figures:
+            one = figures[part]
+            lines.append(
+                f"{part}: {one['number']} against {one['number_of_galaxies']} galaxies; chance alone exceeds a "
+                f"distance of {one['chance']:.3f} once in twenty"
+            )
     return "\n".join(lines)
 
 

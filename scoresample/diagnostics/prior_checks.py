@@ -53,6 +53,11 @@ def _scores_at(prior: LearnedPrior, images: Float[Array, "n y x"], noise_level: 
     return jax.lax.map(lambda u: prior.score_at(u, noise_level), images, batch_size=AT_ONCE)
 
 
+def denoise(prior: AbstractPrior, images: Images) -> Images:
+    r"""Return what a prior expects behind noisy images u, :math:`u + \sigma^2 s(u)`, at its noise level."""
+    return images + prior.noise_level**2 * scores(prior, images)
+
+
 def noise_left(score: Callable[[Images], Images], noise_level: float, images: Images, noise: Images) -> float:
     r"""Return the share of noise that stays, :math:`\langle (v + \sigma^2 s(v) - u)^2\rangle / \sigma^2`.
 
@@ -99,8 +104,12 @@ def curl(key: PRNGKeyArray, prior: AbstractPrior, images: Images, num_probes: in
     points = jnp.repeat(_usual(images), each, axis=0)
     twisted, total = (np.asarray(part, float) for part in _jacobian_norms(prior, keys, points))
     value = np.sqrt(twisted.mean() / total.mean())
-    # Of the ratio of two means, then of its root.
-    spread = np.std(twisted - value**2 * total, ddof=1) / total.mean() / np.sqrt(len(total))
+    # Of the ratio of two means, then of its root. Probes of one image share its Jacobian, so that images count; where
+    # there is one image, only the probes scatter.
+    residual = twisted - value**2 * total
+    if len(images) > 1:
+        residual = residual.reshape(len(images), each).mean(axis=1)
+    spread = np.std(residual, ddof=1) / total.mean() / np.sqrt(len(residual))
     return Curl(float(value), float(spread / (2 * value)) if value > 0 else 0.0)
 
 
@@ -125,14 +134,15 @@ class RingTest(NamedTuple):
     ----------
     removed
         Share of the ring that one denoising takes away: the projection of :math:`-\sigma^2 (s(u_{ring}) - s(u))` on it.
-    pushed_down
-        Share of the ring's pixels whose score is negative.
+    pushed_down, pushed_down_without
+        Share of the ring's pixels whose score is negative, with the ring and without it.
     score_of_galaxy
         Root mean square of :math:`\sigma s(u)` of the galaxies without ring.
     """
 
     removed: float
     pushed_down: float
+    pushed_down_without: float
     score_of_galaxy: float
 
 
@@ -177,6 +187,7 @@ def ring_test(score: Callable[[Images], Images], noise_level: float, images: Ima
     return RingTest(
         removed=float(-np.sum(noise_level**2 * (after - before) * ring) / np.sum(ring**2)),
         pushed_down=float(np.mean(after[there] < 0)),
+        pushed_down_without=float(np.mean(before[there] < 0)),
         score_of_galaxy=float(np.sqrt(np.mean((noise_level * before) ** 2))),
     )
 

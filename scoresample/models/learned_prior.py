@@ -69,7 +69,8 @@ class LearnedPrior(AbstractLogPrior):
         if len(shape) != 2 or min(shape) < SIDES[0] or max(shape) > SIDES[1]:
             raise ShapeError(
                 f"prior {self.name!r} is for images of {SIDES[0]} to {SIDES[1]} pixels a side, not {tuple(shape)}; "
-                "give the sources boxes of such sizes, as in initialize_scene(obs, catalog, box_sizes=(17, 25, 49))."
+                "give the sources boxes of such sizes, as in initialize_scene(obs, catalog, box_sizes=(17, 25, 49)), "
+                "or take load_prior('gaussian'), which is for any."
             )
         return self
 

@@ -15,7 +15,7 @@ from scoresample.products.prior_report_plots import plot_prior_report
 def report_prior_files(
     name: str | Path,
     out: str | Path,
-    population: str = "general",
+    population: str | None = None,
     *,
     draws: int = 2000,
     seed: int = 0,
@@ -31,7 +31,8 @@ def report_prior_files(
     out
         The folder.
     population
-        Of the galaxies, as `simulate_training_set` has them.
+        Of the galaxies, as `simulate_training_set` has them; by default those that the prior was trained on, or else
+        the general ones.
     draws, seed, share
         How many draws of the prior, what decides all, and the part of the usual number of galaxies.
     progress
@@ -40,19 +41,26 @@ def report_prior_files(
     Raises
     ------
     ConfigError
-        If there is no such prior, or GalSim is not there.
+        If there is no such prior, a number is out of range, or GalSim is not there.
     """
-    prior = load_prior(name)
+    prior, card = load_prior(name), prior_card(name)
+    if min(draws, share) <= 0 or seed < 0:
+        raise ConfigError(
+            f"draws is {draws}, share {share:g} and seed {seed}; the first two must be positive and the "
+            "seed not negative."
+        )
     try:
-        from scoresample.training.simulation import simulate_training_set
+        from scoresample.training.simulation import POPULATIONS, simulate_training_set
     except ModuleNotFoundError as error:
         raise ConfigError(f"report-prior needs {error.name}; run pip install 'scoresample[sim]'.") from None
+    trained_on = card.get("training_set", {}).get("population")
+    population = population or (trained_on if trained_on in POPULATIONS else "general")
     # Galaxies are numbered: a seed of its own keeps them apart from any that a network was trained on.
     galaxies = simulate_training_set(population, _REPORT_SEED + seed, share, counts=COUNTS, progress=progress)
     images = {side: galaxies.coordinates(side) for side in galaxies.images}
     report = report_prior(prior, images, seed=seed, num_draws=draws, progress=progress)
     figures = report.figures | {"galaxies": galaxies.card}
-    figures["prior"] = figures["prior"] | {"sha256": prior_hash(name), "card": prior_card(name)}
+    figures["prior"] = figures["prior"] | {"sha256": prior_hash(name), "card": card}
     with replacing(Path(out) / "report.json") as temporary:
         temporary.write_text(json.dumps(plain(figures), indent=1) + "\n")
     plot_prior_report(report, out)

@@ -32,7 +32,7 @@ def plot_prior_report(report: PriorReport, folder: str | Path) -> list[Path]:
 
 
 def _plot_images(report: PriorReport) -> Figure:
-    """Draw galaxies, draws, and galaxies after a walk, in rows."""
+    """Draw galaxies, draws, and galaxies after a walk, denoised, in rows."""
     rows = [("galaxies", report.data), ("draws", report.draws), ("after a walk", report.walked)]
     rows = [(title, images[part : part + _COLUMNS]) for title, images in rows for part in (0, _COLUMNS)]
     figure, axes = plt.subplots(len(rows), _COLUMNS, figsize=(12, 1.02 * len(rows)), layout="constrained")
@@ -46,22 +46,21 @@ def _plot_images(report: PriorReport) -> Figure:
 
 
 def _plot_statistics(report: PriorReport) -> Figure:
-    """Draw the distribution of every statistic: galaxies, draws, galaxies after a walk."""
-    figure, axes = plt.subplots(1, len(_LABELS), figsize=(15, 3.2), layout="constrained")
-    sets = {"galaxies": report.data, "draws": report.draws, "after a walk": report.walked}
-    columns = {title: image_statistics(images) for title, images in sets.items()}
-    for number, (label, panel) in enumerate(zip(_LABELS, axes, strict=True)):
-        finite = columns["galaxies"][number][np.isfinite(columns["galaxies"][number])]
-        bins = np.linspace(*np.quantile(finite, (0.001, 0.999)), _BINS)
-        for (title, statistics), colour in zip(columns.items(), ("0.75", "C0", "C3"), strict=True):
-            values = statistics[number]
-            filled = title == "galaxies"
-            panel.hist(
-                np.clip(values[np.isfinite(values)], bins[0], bins[-1]), bins, density=True, color=colour,
-                histtype="stepfilled" if filled else "step", label=title,
-            )  # fmt: skip
-        panel.set(xlabel=label, yticks=[])
-    axes[0].legend(fontsize=8)
+    """Draw the distribution of every statistic: of draws, and of galaxies after a walk, each beside galaxies."""
+    figure, axes = plt.subplots(2, len(_LABELS), figsize=(15, 6), layout="constrained")
+    pairs = [
+        ("galaxies", report.data, "draws", report.draws),
+        ("galaxies, denoised", report.denoised, "after a walk, denoised", report.walked),
+    ]
+    for row, (title, data, other_title, other) in zip(axes, pairs, strict=True):
+        both = image_statistics(data), image_statistics(other)
+        for label, panel, galaxies, compared in zip(_LABELS, row, *both, strict=True):
+            bins = np.linspace(*np.quantile(galaxies[np.isfinite(galaxies)], (0.001, 0.999)), _BINS)
+            inside = lambda values, bins=bins: np.clip(values[np.isfinite(values)], bins[0], bins[-1])
+            panel.hist(inside(galaxies), bins, density=True, color="0.75", label=title)
+            panel.hist(inside(compared), bins, density=True, color="C0", histtype="step", label=other_title)
+            panel.set(xlabel=label, yticks=[])
+        row[0].legend(fontsize=8)
     return figure
 
 
@@ -76,6 +75,7 @@ def _plot_noise_levels(report: PriorReport) -> Figure:
     _name(left, "noise left, mean squared error / noise²", log=True)
     ring = report.figures["ring"]
     for what, title in (("removed", "share of the ring removed"), ("pushed_down", "share of its pixels pushed down"),
+                        ("pushed_down_without", "the same without the ring"),
                         ("score_of_galaxy", "galaxy without ring: rms of score × noise level")):  # fmt: skip
         right.plot(
             *_curve({level: values[what] for level, values in ring.items()}), "o-", markersize=3, label=title

@@ -34,7 +34,7 @@ COUNTS = {
         127: 3_000,
         128: 2_000,
     },
-    "ztf-like": {32: 10_000, 64: 10_000},
+    "ztf-like": {17: 3_000, 21: 3_000, 25: 3_000, 32: 10_000, 49: 3_000, 64: 10_000, 97: 500, 128: 500},
 }
 """Galaxies of each box size. Those in larger boxes have more pixels to learn from, and take longer to draw.
 

@@ -7,13 +7,14 @@ import pytest
 
 from scoresample.density import local_scale as module
 from scoresample.density.posterior import Posterior
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.numerics.trees import flatten
 from scoresample.samplers.whitening import local_whitening
 
 
 @pytest.fixture
 def posterior(make_scene):
-    return Posterior(*make_scene(galaxies=True, background=False))
+    return Posterior(*make_scene(galaxies=True, background=False), image=load_gaussian_prior())
 
 
 def condition(posterior, whiten):

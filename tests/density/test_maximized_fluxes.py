@@ -9,11 +9,12 @@ import pytest
 from scoresample.density.local_scale import scatter_cost
 from scoresample.density.maximized_fluxes import MaximizedFluxes, maximized_fluxes
 from scoresample.density.posterior import Posterior
+from scoresample.models.gaussian_prior import load_gaussian_prior
 
 
 @pytest.fixture
 def posterior(make_scene):
-    return Posterior(*make_scene(galaxies=True, background=True))
+    return Posterior(*make_scene(galaxies=True, background=True), image=load_gaussian_prior())
 
 
 def test_the_cost_of_scatter_is_that_of_scattered_images(posterior):
@@ -39,9 +40,9 @@ def test_the_cost_of_scatter_is_that_of_scattered_images(posterior):
 def test_fluxes_that_cancel_are_held(make_scene):
     """Two galaxies come to one place with all but one image: the restraint tells that from the scene as it is."""
     scene, observation = make_scene(galaxies=True, background=True)
-    usual = maximized_fluxes(Posterior(scene, observation))
+    usual = maximized_fluxes(Posterior(scene, observation, image=load_gaussian_prior()))
     together = scene.replace({"galaxy_1.center": scene.parameters["galaxy_0.center"] + 0.01})
-    alike = MaximizedFluxes(Posterior(together, observation), usual.restraint)
+    alike = MaximizedFluxes(Posterior(together, observation, image=load_gaussian_prior()), usual.restraint)
 
     def held(density):
         free = MaximizedFluxes(density.posterior, jnp.zeros_like(density.restraint))
@@ -55,4 +56,9 @@ def test_fluxes_that_cancel_are_held(make_scene):
 
 def test_fluxes_with_a_prior_need_no_restraint(make_scene):
     scene, observation = make_scene(galaxies=True, background=True)
-    assert np.all(maximized_fluxes(Posterior(scene, observation, flux=dist.Normal(50, 30))).restraint == 0)
+    assert np.all(
+        maximized_fluxes(
+            Posterior(scene, observation, flux=dist.Normal(50, 30), image=load_gaussian_prior())
+        ).restraint
+        == 0
+    )

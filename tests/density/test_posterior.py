@@ -43,7 +43,7 @@ def galaxies(make_scene):
 @pytest.mark.parametrize("name", CHOICES)
 def test_score_is_the_slope_of_log_prob(make_scene, seed_shift, name):
     scene_options, options = CHOICES[name]
-    posterior = Posterior(*make_scene(**scene_options), **options)
+    posterior = Posterior(*make_scene(**scene_options), **options, image=load_gaussian_prior())
     rng = np.random.default_rng(seed_shift)
     start = posterior.initial_position()
     start = {n: v + 0.05 * rng.normal(size=v.shape).astype(v.dtype) for n, v in start.items()}
@@ -58,7 +58,7 @@ def test_score_is_the_slope_of_log_prob(make_scene, seed_shift, name):
 
 
 def test_log_prob_is_the_sum_of_its_terms(galaxies):
-    posterior = Posterior(*galaxies)
+    posterior = Posterior(*galaxies, image=load_gaussian_prior())
     position = posterior.initial_position()
     prior = load_gaussian_prior().for_shape((7, 7))
     expected = posterior.log_likelihood(position) + sum(prior.log_prob(u) for u in position.values())
@@ -66,7 +66,7 @@ def test_log_prob_is_the_sum_of_its_terms(galaxies):
 
 
 def test_it_prints_one_line_per_term(galaxies, make_scene):
-    assert repr(Posterior(*galaxies)).splitlines() == [
+    assert repr(Posterior(*galaxies, image=load_gaussian_prior())).splitlines() == [
         "Posterior",
         "  likelihood: Gaussian (336 pixels in gr, fluxes integrated out, log_prob)",
         "  flux: flat (log_prob)",
@@ -75,7 +75,10 @@ def test_it_prints_one_line_per_term(galaxies, make_scene):
         "  galaxy_1.image: gaussian (7 x 7, noise_level 0.14, log_prob)",
     ]
     sampled = Posterior(
-        *make_scene(background=False), flux=dist.LogNormal(4.0, 1.0), center=dist.Normal(0, 0.2)
+        *make_scene(background=False),
+        flux=dist.LogNormal(4.0, 1.0),
+        center=dist.Normal(0, 0.2),
+        image=load_gaussian_prior(),
     )
     assert repr(sampled).splitlines() == [
         "Posterior",
@@ -92,13 +95,13 @@ def test_priors_by_name_win_over_kind_and_none_fixes(galaxies):
     assert [p.name for p in posterior.parameters] == ["galaxy_1.image"]
     assert "galaxy_0.image" in posterior.fixed
     with pytest.raises(ConfigError, match=r"'galaxy_2\.image', which the scene lacks"):
-        Posterior(*galaxies, priors={"galaxy_2.image": None})
+        Posterior(*galaxies, priors={"galaxy_2.image": None}, image=load_gaussian_prior())
     with pytest.raises(ConfigError, match="'sersic_index', which the scene lacks"):
-        Posterior(*galaxies, sersic_index=None)
+        Posterior(*galaxies, sersic_index=None, image=load_gaussian_prior())
 
 
 def test_positions_that_do_not_fit_are_told_apart(galaxies):
-    posterior = Posterior(*galaxies)
+    posterior = Posterior(*galaxies, image=load_gaussian_prior())
     position = posterior.initial_position()
     posterior.check_position(position)
     short = {n: v for n, v in position.items() if n != "galaxy_1.image"}
@@ -120,11 +123,11 @@ def test_scene_and_observation_share_a_frame(make_scene):
     scene, _ = make_scene()
     _, other = make_scene(shape=(13, 14))
     with pytest.raises(ShapeError, match=r"\(13, 13\) pixels .* \(13, 14\)"):
-        Posterior(scene, other)
+        Posterior(scene, other, image=load_gaussian_prior())
 
 
 def test_a_score_only_prior_gives_no_number(galaxies):
-    posterior = Posterior(*galaxies, priors={"galaxy_1.image": ScoreOnly()})
+    posterior = Posterior(*galaxies, priors={"galaxy_1.image": ScoreOnly()}, image=load_gaussian_prior())
     position = posterior.initial_position()
     assert not posterior.has_log_prob
     with pytest.raises(ScoreOnlyError, match=r"term 'galaxy_1\.image' gives only a score"):
@@ -137,8 +140,10 @@ def test_a_score_only_prior_gives_no_number(galaxies):
 def test_scores_with_and_without_values_add_up(galaxies):
     """A Normal prior told only by its score has the score of the same prior with a value."""
     kinds = {"galaxy_0.image": load_gaussian_prior()}
-    hidden = Posterior(*galaxies, priors=kinds | {"galaxy_1.image": ScoreOnly()})
-    told = Posterior(*galaxies, priors=kinds | {"galaxy_1.image": dist.Normal(0, 2)})
+    hidden = Posterior(*galaxies, priors=kinds | {"galaxy_1.image": ScoreOnly()}, image=load_gaussian_prior())
+    told = Posterior(
+        *galaxies, priors=kinds | {"galaxy_1.image": dist.Normal(0, 2)}, image=load_gaussian_prior()
+    )
     position = hidden.initial_position()
     scores = [eqx.filter_jit(p.score)(position) for p in (hidden, told)]
     for name in position:
@@ -147,7 +152,7 @@ def test_scores_with_and_without_values_add_up(galaxies):
 
 
 def test_derived_fluxes_are_conditional_draws(galaxies, seed_shift):
-    posterior = Posterior(*galaxies)
+    posterior = Posterior(*galaxies, image=load_gaussian_prior())
     position = posterior.initial_position()
     derive = eqx.filter_jit(lambda p, k: jax.vmap(lambda k: p.derive(k, position))(k))
     derived = derive(posterior.for_compilation(), jax.random.split(jax.random.key(seed_shift), 4000))
@@ -167,7 +172,7 @@ def test_derived_fluxes_are_conditional_draws(galaxies, seed_shift):
 
 
 def test_the_model_is_linear_in_flux(make_scene, seed_shift):
-    posterior = Posterior(*make_scene(galaxies=True), collapse=False)
+    posterior = Posterior(*make_scene(galaxies=True), collapse=False, image=load_gaussian_prior())
     start = posterior.initial_position()
     linear = [name for name in start if name.endswith("flux") or name == "background"]
     rng = np.random.default_rng(seed_shift)
@@ -185,7 +190,7 @@ def test_the_model_is_linear_in_flux(make_scene, seed_shift):
 
 
 def test_scene_at_a_position_has_its_values_and_best_fluxes(galaxies):
-    posterior = Posterior(*galaxies)
+    posterior = Posterior(*galaxies, image=load_gaussian_prior())
     position = {n: v + 0.5 for n, v in posterior.initial_position().items()}
     scene = posterior.scene_at(position)
     np.testing.assert_array_equal(scene.parameters["galaxy_1.image"], position["galaxy_1.image"])
@@ -194,7 +199,7 @@ def test_scene_at_a_position_has_its_values_and_best_fluxes(galaxies):
     np.testing.assert_allclose(scene.background, amplitudes[:, 2], rtol=1e-6)
     images = posterior.source_images(position)
     assert images.shape == (3, 2, 13, 13)
-    again = Posterior(scene, posterior.observation).initial_position()
+    again = Posterior(scene, posterior.observation, image=load_gaussian_prior()).initial_position()
     for name in position:
         np.testing.assert_array_equal(again[name], position[name])
 
@@ -202,7 +207,9 @@ def test_scene_at_a_position_has_its_values_and_best_fluxes(galaxies):
 def test_the_map_density_has_its_maximum_with_the_joint_one(galaxies):
     """With the fluxes at their best it equals the density that holds them, there and nowhere higher."""
     options = {"flux": dist.Normal(50, 30), "background": dist.Normal(0, 1)}
-    collapsed, joint = (Posterior(*galaxies, **options, collapse=c) for c in (True, False))
+    collapsed, joint = (
+        Posterior(*galaxies, **options, collapse=c, image=load_gaussian_prior()) for c in (True, False)
+    )
     position = collapsed.initial_position()
     best = collapsed.amplitudes(position)
     full = position | {"galaxy_0.flux": best[:, 0], "galaxy_1.flux": best[:, 1], "background": best[:, 2]}
@@ -223,7 +230,10 @@ def value_and_score(density, position):
 def test_a_second_scene_of_the_same_shapes_compiles_nothing(make_scene, compilations):
     scene, observation = make_scene(galaxies=True)
     other = eqx.tree_at(lambda o: o.images, observation, 1.1 * observation.images)
-    first, second = Posterior(scene, observation), Posterior(scene, other)
+    first, second = (
+        Posterior(scene, observation, image=load_gaussian_prior()),
+        Posterior(scene, other, image=load_gaussian_prior()),
+    )
     position = first.initial_position()
     moved = jax.tree.map(lambda v: v + 0.1, position)
     before = compilations()
@@ -238,7 +248,9 @@ def test_a_second_scene_of_the_same_shapes_compiles_nothing(make_scene, compilat
 @pytest.mark.parametrize("flux", [None, dist.Normal(50, 30)], ids=["flat", "Normal"])
 def test_integrating_out_is_the_gaussian_integral_of_the_joint_density(galaxies, flux):
     """The joint density at its best fluxes, times the volume of the Gaussian around them, up to a constant."""
-    collapsed, joint = (Posterior(*galaxies, flux=flux, collapse=c) for c in (True, False))
+    collapsed, joint = (
+        Posterior(*galaxies, flux=flux, collapse=c, image=load_gaussian_prior()) for c in (True, False)
+    )
     columns_of = jax.jit(lambda x: joint.columns(joint.values(x)))
     weight = np.asarray(joint.likelihood.root_weight, float) ** 2
     precision = np.array([0.0, 0.0, 0.0]) if flux is None else np.array([30.0**-2, 30.0**-2, 0.0])

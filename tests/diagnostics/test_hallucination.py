@@ -66,7 +66,7 @@ def scene_and_observation(seed_shift):
 
 @pytest.fixture(scope="module")
 def posterior(scene_and_observation):
-    return Posterior(*scene_and_observation, center=None)
+    return Posterior(*scene_and_observation, center=None, image=load_gaussian_prior())
 
 
 @pytest.fixture(scope="module")

@@ -83,6 +83,7 @@ def test_a_ring_is_removed_by_a_prior_that_knows_it_is_noise_and_kept_by_one_tha
     found = ring_test(partial(scores, strict), 2.0, galaxy)
     assert found.removed == pytest.approx(removed, rel=1e-3)
     assert found.pushed_down == 1
+    assert found.pushed_down_without == 1  # this one pulls all light to 0
     assert ring_test(partial(scores, loose), 0.1, galaxy).removed < 0.001
     expected = 2.0 * np.sqrt(np.mean(galaxy**2)) / 4.01
     assert found.score_of_galaxy == pytest.approx(expected, rel=1e-4)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 
-from scoresample.errors import DataError
+from scoresample.cli.show import prior_table
+from scoresample.errors import DataError, ScoresampleError
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.learned_prior import LearnedPrior
 from scoresample.models.priors import AbstractLogPrior
@@ -58,6 +59,9 @@ def test_the_right_prior_draws_what_is_there_and_a_wrong_one_does_not(galaxies):
     assert wrong["noise_left"]["32"]["0.1"] == pytest.approx(0.9 + moved, rel=0.02)
     assert wrong["draws"]["distances"]["flux"] > 3 * wrong["draws"]["chance"]
     assert wrong["walk"]["distances"]["flux"] > 3 * wrong["walk"]["chance"]
+    # Walks of a Normal forget where they began.
+    assert right["walk"]["moved"] == pytest.approx(1, abs=0.1)
+    assert right["walk"]["acceptance"] > 0.8
 
 
 def test_a_score_without_a_density_has_no_draws_and_says_its_curl(galaxies):
@@ -70,7 +74,11 @@ def test_a_score_without_a_density_has_no_draws_and_says_its_curl(galaxies):
 
 def test_a_network_is_measured_at_all_levels_and_pictures_are_written(galaxies, tmp_path):
     network = EnergyNetwork(jax.random.key(0), "dot", (4, 6, 8))
-    both = {SIDE: galaxies[SIDE][:200], 64: np.zeros((20, 64, 64), np.float32)}
+    both = {
+        SIDE: galaxies[SIDE][:200],
+        12: np.zeros((5, 12, 12), np.float32),
+        64: np.zeros((20, 64, 64), np.float32),
+    }
     report = report_prior(LearnedPrior(network=network), both, num_draws=20, num_walkers=8, progress=False)
     figures = report.figures
     assert set(figures["noise_left"]) == {"32", "64"}
@@ -88,3 +96,40 @@ def test_a_network_is_measured_at_all_levels_and_pictures_are_written(galaxies, 
 def test_too_few_galaxies_are_refused(galaxies):
     with pytest.raises(DataError, match="at least 100 galaxies of 32 pixels a side, and there are 3"):
         report_prior(Ball(), {SIDE: galaxies[SIDE][:3]}, progress=False)
+
+
+def test_sides_that_a_prior_is_not_for_are_left_out_and_what_was_not_measured_says_so(galaxies):
+    own = ScorePrior(lambda u: -u / 0.1, (SIDE, SIDE), noise_level=0.1)
+    both = {SIDE: galaxies[SIDE], 64: np.zeros((5, 64, 64), np.float32)}
+    figures = report_prior(own, both, progress=False).figures
+    assert set(figures["noise_left"]) == {"32"}
+    lines = prior_table(figures).splitlines()
+    (curl,) = [line for line in lines if line.startswith("curl")]
+    (draws,) = [line for line in lines if line.startswith("draws, total flux")]
+    assert draws.split()[-4:] == ["-", "0.05", "NOT", "MEASURED"]
+    assert curl.endswith("1e-05")
+
+
+def test_a_row_beyond_its_limit_is_missed(galaxies):
+    twisted = ScorePrior(lambda u: -u / 0.1 + 5 * jnp.roll(u, 1, axis=0), (SIDE, SIDE), noise_level=0.1)
+    lines = prior_table(report_prior(twisted, galaxies, progress=False).figures).splitlines()
+    (curl,) = [line for line in lines if line.startswith("curl")]
+    assert curl.endswith("1e-05  MISSED")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_draws": 0}, "num_draws is 0"),
+        ({"num_walkers": 0}, "num_walkers 0"),
+        ({"seed": -1}, "seed -1"),
+        ({"prior": Ball(noise_level=0.0)}, "noise_level 0"),
+        ({"galaxies": {SIDE: np.full((200, SIDE, SIDE), np.nan, np.float32)}}, "are not finite"),
+        ({"galaxies": {SIDE: np.zeros((200, SIDE, 30), np.float32)}}, "needed are images u of shape"),
+        ({"prior": ScorePrior(lambda u: -u, (24, 24), noise_level=0.1)}, "is for images of shape"),
+    ],
+)
+def test_bad_input_is_refused(galaxies, change, message):
+    given = {"prior": Ball(), "galaxies": galaxies} | change
+    with pytest.raises(ScoresampleError, match=message):
+        report_prior(**given, progress=False)

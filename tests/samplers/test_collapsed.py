@@ -7,6 +7,7 @@ import pytest
 
 from scoresample.density.maximized_fluxes import MaximizedFluxes, maximized_fluxes
 from scoresample.density.posterior import Posterior
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.samplers.hmc import HMC
 from scoresample.samplers.optimize import find_map
 from scoresample.samplers.run import sample
@@ -23,7 +24,9 @@ class WithoutVolume(MaximizedFluxes):
 def make_posterior(make_scene):
     """Faint galaxies, so that the volume of the fluxes matters, with a Normal prior on fluxes, a flat one on sky."""
     scene, observation = make_scene(galaxies=True, background=True, brightness=0.3)
-    return lambda collapse: Posterior(scene, observation, flux=dist.Normal(15, 50), collapse=collapse)
+    return lambda collapse: Posterior(
+        scene, observation, flux=dist.Normal(15, 50), collapse=collapse, image=load_gaussian_prior()
+    )
 
 
 def moments(draws, errors_of_mean):

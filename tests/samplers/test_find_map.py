@@ -11,6 +11,7 @@ import pytest
 from scoresample.density.base import Density
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, PositionError, ScoreOnlyError
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.samplers.optimize import Climber, _is_flat, find_map
 
@@ -108,7 +109,7 @@ def test_gaussian_blobs_as_first_images_lead_to_one_maximum(make_scene, prior):
     found = []
     for width in (0.8, 1.2, 2.0):
         images = {f"galaxy_{k}.image": gaussian_morphology(7, width).image for k in range(2)}
-        posterior = Posterior(scene.replace(images), observation, flux=prior)
+        posterior = Posterior(scene.replace(images), observation, flux=prior, image=load_gaussian_prior())
         best = find_map(posterior, progress=False)
         assert best.status == "converged"
         found.append(
@@ -125,7 +126,9 @@ def test_bad_spectra_lead_to_one_maximum(make_scene):
     scene, observation = make_scene(galaxies=True, background=False)
     found = []
     for bad in [scene, *bad_starts(scene)]:
-        posterior = Posterior(bad, observation, flux=dist.Normal(50, 100), collapse=False)
+        posterior = Posterior(
+            bad, observation, flux=dist.Normal(50, 100), collapse=False, image=load_gaussian_prior()
+        )
         start = posterior.initial_position()
         # What initial_position solves for is spoilt again.
         start |= {f"{source.name}.flux": source.flux for source in bad.sources}

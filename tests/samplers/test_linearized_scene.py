@@ -11,6 +11,7 @@ import pytest
 
 from scoresample.density.base import AbstractDensity
 from scoresample.density.posterior import Posterior
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.numerics.trees import flatten
 from scoresample.samplers.hmc import HMC, MALA, NUTS
 from scoresample.samplers.laplace import Laplace
@@ -64,7 +65,7 @@ class LinearizedPosterior(AbstractDensity):
 @pytest.fixture
 def problem(make_scene):
     """The linearized density, its maximum, and the exact mean and covariance of all coordinates."""
-    posterior = Posterior(*make_scene(galaxies=True), collapse=False)
+    posterior = Posterior(*make_scene(galaxies=True), collapse=False, image=load_gaussian_prior())
     center = posterior.initial_position()
     density = LinearizedPosterior(posterior, center)
     jacobian, residual = np.asarray(density.jacobian, float), np.asarray(density.residual, float)

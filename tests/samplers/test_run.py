@@ -10,6 +10,7 @@ import scoresample.samplers.run as run_module
 from scoresample.density.base import Density
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, FileFormatError, PositionError, ScoreOnlyError
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.priors import AbstractPrior
 from scoresample.samplers import chunks
 from scoresample.samplers.hmc import HMC, MALA, NUTS
@@ -197,7 +198,9 @@ class ScoreOnly(AbstractPrior):
 
 
 def test_the_score_only_term_of_a_posterior_is_named(make_scene, key):
-    posterior = Posterior(*make_scene(galaxies=True), priors={"galaxy_1.image": ScoreOnly()})
+    posterior = Posterior(
+        *make_scene(galaxies=True), priors={"galaxy_1.image": ScoreOnly()}, image=load_gaussian_prior()
+    )
     with pytest.raises(ScoreOnlyError, match=r"term 'galaxy_1.image' gives only a score"):
         sample(key, posterior, NUTS())
 

@@ -7,6 +7,7 @@ import pytest
 
 from scoresample.density.base import Density
 from scoresample.density.posterior import Posterior
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.numerics.curvature import hessian_vector
 from scoresample.numerics.trees import flatten
 from scoresample.samplers.whitening import add_curvature, local_whitening, recenter
@@ -51,7 +52,7 @@ def test_curvature_is_the_mean_over_the_points(key):
 
 
 def test_positions_and_coordinates_are_inverse_to_each_other(make_scene, key):
-    posterior = Posterior(*make_scene(galaxies=True))
+    posterior = Posterior(*make_scene(galaxies=True), image=load_gaussian_prior())
     start = posterior.initial_position()
     compiled = posterior.for_compilation()
     whitening, _ = add_curvature(key, compiled, local_whitening(posterior, start))
@@ -64,7 +65,7 @@ def test_positions_and_coordinates_are_inverse_to_each_other(make_scene, key):
 
 
 def test_measured_anew_the_coordinates_are_centered_on_the_chains_and_move_none(make_scene, key):
-    posterior = Posterior(*make_scene(galaxies=True))
+    posterior = Posterior(*make_scene(galaxies=True), image=load_gaussian_prior())
     compiled = posterior.for_compilation()
     before = local_whitening(posterior, posterior.initial_position())
     z = 1.0 + 0.3 * jax.random.normal(key, (4, before.size))
