@@ -3,6 +3,8 @@
 Every message is one line: what came, what was needed, what to do.
 """
 
+from numpy.linalg import LinAlgError
+
 
 class ScoresampleError(ValueError):
     """Any error that the caller can mend; the command line prints it without a traceback."""
@@ -30,6 +32,11 @@ class ConfigError(ScoresampleError):
 
 class ScoreOnlyError(ScoresampleError):
     """A value of log_prob was asked of something that has only a score."""
+
+
+FAILURES = (ScoresampleError, ArithmeticError, RuntimeError, MemoryError, LinAlgError)
+"""What the numbers or the size of one scene can lead to: it ends that scene, with one line. Errors of the disk, and of
+the program itself, are not among them."""
 
 
 class ScoresampleWarning(UserWarning):

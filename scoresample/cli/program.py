@@ -5,7 +5,7 @@ import warnings
 
 import click
 
-from scoresample.errors import ScoresampleError, ScoresampleWarning
+from scoresample.errors import FAILURES, ScoresampleError, ScoresampleWarning, one_line
 
 DONE, NOT_ALL_WELL, BAD_INPUT = 0, 1, 2
 
@@ -31,6 +31,12 @@ class Program(click.Group):
                 status = NOT_ALL_WELL
             except ScoresampleError as error:
                 complain(str(error))
+                status = BAD_INPUT
+            except FAILURES as error:
+                complain(
+                    f"{type(error).__name__}: {one_line(error)[:300]}; the scene may be too large, or its numbers too "
+                    "far apart."
+                )
                 status = BAD_INPUT
             except OSError as error:
                 complain(

@@ -1,5 +1,6 @@
 """Catalogs of detections: where the sources of a scene are, and the truth when it is known."""
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from scoresample.data.checks import as_float
 from scoresample.data.frame import Frame, as_centers
 from scoresample.data.observation import Observation
 from scoresample.data.values import Numbers
-from scoresample.errors import DataError, ShapeError
+from scoresample.errors import DataError, ScoresampleWarning, ShapeError
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ def make_catalog(
     for value in ids:
         if (ids == value).sum() > 1:
             raise DataError(
-                f"object id {value!r} comes {int((ids == value).sum())} times; give every source its own."
+                f"object id {str(value)!r} comes {int((ids == value).sum())} times; give every source its own."
             )
     names = tuple(str(b) for b in bands)
     parts = [(i,) for i in ids] if components is None else components
@@ -134,20 +135,36 @@ def make_catalog(
 
 
 def check_catalog(catalog: Catalog, observation: Observation) -> None:
-    """Raise `DataError` for a source outside the image, or on a pixel without data in any band."""
+    """Raise `DataError` for a source outside the image, or on a pixel without data in any band.
+
+    A source whose pixel has data in some bands only stays, with a `ScoresampleWarning`: its flux in the others hangs
+    on the pixels around.
+    """
+    some = []
     height, width = observation.frame.shape
     weights = np.asarray(observation.inverse_variance)
     for name, (y, x) in zip(catalog.object_id, catalog.centers, strict=True):
         if not (-0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5):
             raise DataError(
-                f"source {name!r} at (y, x) = ({y:.2f}, {x:.2f}) is outside the image of {height} x {width} pixels; "
-                "leave it out. Positions are (y, x), counted from 0 at the center of the first pixel."
+                f"source {str(name)!r} at (y, x) = ({y:.2f}, {x:.2f}) is outside the image of {height} x {width} "
+                "pixels; leave it out. Positions are (y, x), counted from 0 at the center of the first pixel."
             )
-        if not (weights[:, round(y), round(x)] > 0).any():
+        seen = weights[:, round(y), round(x)] > 0
+        if seen.any() and not seen.all():
+            dark = [band for band, one in zip(observation.frame.bands, seen, strict=True) if not one]
+            some.append(f"{str(name)!r} in {', '.join(dark)}")
+        if not seen.any():
             raise DataError(
-                f"source {name!r} at (y, x) = ({y:.2f}, {x:.2f}) is on a pixel that is masked (weight 0) in all "
+                f"source {str(name)!r} at (y, x) = ({y:.2f}, {x:.2f}) is on a pixel that is masked (weight 0) in all "
                 "bands; leave it out, or mask less."
             )
+    if some:
+        warnings.warn(
+            f"the central pixel of {len(some)} source(s) is masked in some bands ({'; '.join(some[:5])}); fluxes there "
+            "hang on the pixels around.",
+            ScoresampleWarning,
+            stacklevel=2,
+        )
 
 
 def _true_flux(flux: Numbers, count: int, bands: tuple[str, ...]) -> Float[np.ndarray, "source band"]:

@@ -114,8 +114,8 @@ def _flags(table: Table, name: str, source: str) -> Bool[np.ndarray, " row"]:
     column = np.asarray(table[name])
     if column.ndim != 1 or column.dtype.kind not in "biuf" or not np.isin(column, (0, 1)).all():
         raise FileFormatError(
-            f"{source}: catalog column {name!r} holds {column.dtype} such as {column.ravel()[0]!r}; needed True or "
-            "False per row."
+            f"{source}: catalog column {name!r} holds {column.dtype} such as {column.ravel().tolist()[0]!r}; needed "
+            "True or False per row."
         )
     return column.astype(bool)
 

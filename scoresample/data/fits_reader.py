@@ -68,7 +68,8 @@ def _raw(source: str, hdus: fits.HDUList) -> RawScene:
     headers = [hdu.header for hdu in planes["IMAGE"].values()]
     masks = planes["MASK"]
     if masks:  # a band without a mask has all its pixels
-        empty = fits.ImageHDU(np.zeros_like(next(iter(masks.values())).data))
+        first = next((hdu.data for hdu in masks.values() if hdu.data is not None), np.zeros((0, 0), np.int32))
+        empty = fits.ImageHDU(np.zeros_like(first))
         masks = {band: masks.get(band, empty) for band in suffixes}
     return RawScene(
         source=source,

@@ -70,6 +70,8 @@ class Frame(eqx.Module):
 def as_centers(centers: Numbers) -> Float[np.ndarray, "source 2"]:
     """Return positions as a float64 array ``(source, 2)``, or raise `ShapeError`."""
     try:
+        if np.iscomplexobj(centers):
+            raise TypeError("complex")
         out = np.asarray(centers, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise DataError(f"centers are not numbers ({error}); give an array (source, 2) of (y, x).") from None
@@ -99,6 +101,11 @@ def parse_wcs(text: str) -> WCS:
             f"the WCS header has axes {list(wcs.wcs.ctype)}; needed a celestial pair such as RA---TAN, "
             "DEC--TAN. Leave the WCS out to work in pixels."
         )
+    if not np.linalg.det(wcs.celestial.pixel_scale_matrix) != 0:
+        raise DataError(
+            f"the WCS maps pixels to no area (its CD matrix is {wcs.celestial.pixel_scale_matrix.tolist()}); mend it, "
+            "or leave the WCS out to work in pixels."
+        )
     return wcs.celestial
 
 
@@ -106,7 +113,12 @@ def wcs_text(header: fits.Header) -> str | None:
     """Return the celestial WCS of a FITS header as text, one card per line; None when it has none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyWarning)
-        wcs = WCS(header)
+        try:
+            wcs = WCS(header)
+        except (ValueError, KeyError, WcsError, InconsistentAxisTypesError, fits.VerifyError) as error:
+            raise DataError(
+                f"the WCS header cannot be read ({one_line(error)}); mend or remove it."
+            ) from None
     if not wcs.has_celestial:
         return None
     return wcs.celestial.to_header(relax=True).tostring(sep="\n", endcard=False, padding=False)

@@ -23,9 +23,19 @@ BROKEN = (OSError, ValueError, EOFError, KeyError, AttributeError, TypeError, Ru
 def load_npz(path: Path) -> RawScene:
     """Return the content of an ``.npz`` scene file; `FileFormatError` when it cannot be read."""
     arrays = _arrays(path)
+    try:
+        return _raw(path.name, arrays)
+    except UnicodeDecodeError as error:
+        raise FileFormatError(
+            f"{path.name} holds text that is not UTF-8 ({one_line(error)}); write names as str or UTF-8 bytes."
+        ) from None
+
+
+def _raw(source: str, arrays: Mapping[str, np.ndarray]) -> RawScene:
+    """Return the content of an archive's arrays."""
     bands, weights = (_first(arrays, names) for names in ALIASES.values())
     return RawScene(
-        source=path.name,
+        source=source,
         found=tuple(sorted(arrays)),
         calls={
             "bands": "key 'bands' (or 'filters')",
@@ -38,12 +48,12 @@ def load_npz(path: Path) -> RawScene:
         weights=weights,
         variance=arrays.get("variance"),
         mask=arrays.get("mask"),
-        mask_planes=_planes(arrays["mask_planes"], path.name) if "mask_planes" in arrays else None,
+        mask_planes=_planes(arrays["mask_planes"], source) if "mask_planes" in arrays else None,
         psfs=arrays.get("psfs"),
         zeropoint=arrays.get("zeropoint"),
         flux_unit=_text(arrays.get("flux_unit", "")),
         wcs=_text(arrays["wcs"]) if "wcs" in arrays else None,
-        catalog=_catalog(arrays, path.name),
+        catalog=_catalog(arrays, source),
         true_flux=arrays.get("true_flux"),
     )
 
@@ -64,6 +74,8 @@ def _planes(rows: np.ndarray, source: str) -> dict[str, int]:
     """Return the bit number of every named mask plane."""
     try:
         planes = {_text(name): int(_text(bit)) for name, bit in rows}
+    except UnicodeDecodeError:
+        raise
     except (TypeError, ValueError):
         raise FileFormatError(
             f"{source}: key 'mask_planes' has shape {rows.shape} and type {rows.dtype}; needed rows of (name, bit)."

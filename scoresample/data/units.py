@@ -12,6 +12,7 @@ from scoresample.data.values import Numbers
 from scoresample.errors import DataError, ScoresampleWarning, ShapeError
 
 NJY_ZEROPOINT = 31.4  # AB magnitude of 1 nJy
+LARGEST_ZEROPOINT = 75.0  # in size; beyond it, nJy would not fit into single precision
 
 
 def zeropoint_scale(zeropoint: Numbers, bands: Sequence[str]) -> Float[np.ndarray, " band"]:
@@ -38,8 +39,11 @@ def zeropoint_scale(zeropoint: Numbers, bands: Sequence[str]) -> Float[np.ndarra
         raise ShapeError(
             f"zeropoint has shape {z.shape} but there are {len(bands)} bands; give one AB magnitude, or one per band."
         )
-    if not np.isfinite(z).all():
-        raise DataError(f"zeropoint is {z.tolist()}; needed finite AB magnitudes. Leave it out when unknown.")
+    if not (np.abs(z) <= LARGEST_ZEROPOINT).all():
+        raise DataError(
+            f"zeropoint is {z.tolist()}; needed AB magnitudes, finite and at most {LARGEST_ZEROPOINT:g} in size. Leave "
+            "it out when unknown."
+        )
     return np.broadcast_to(10 ** ((NJY_ZEROPOINT - z.ravel()) / 2.5), (len(bands),))
 
 

@@ -111,7 +111,8 @@ def measure_light(
     seen = variance > 0
     combine = lambda flux: np.divide(flux, variance, where=seen, out=np.zeros(r.shape))
     light = combine(np.einsum("b,byx,byx->yx", colour, weights, images))
-    stars = np.stack([profile / profile[core].mean() for profile in (_psf_profile(psf, r) for psf in psfs)])
+    profiles = [_psf_profile(psf, r) for psf in psfs]
+    stars = np.stack([profile / max(profile[core].mean(), 1e-3 * profile.max()) for profile in profiles])
     beyond = light - combine(np.einsum("b,byx,byx->yx", colour**2, weights, stars))
     significance = beyond * np.sqrt(variance)
 
@@ -160,7 +161,7 @@ def _psf_profile(psf: Float[np.ndarray, "h w"], r: Float[np.ndarray, "y x"]) -> 
     y, x = np.indices(psf.shape)
     center = psf_center(psf)
     own = np.hypot(y - center[0], x - center[1])
-    edges = np.arange(0, own.max() + 1)
+    edges = np.arange(0, own.max() + 2)
     total, _ = np.histogram(own, edges, weights=psf)
     count, _ = np.histogram(own, edges)
     radius, _ = np.histogram(own, edges, weights=own)

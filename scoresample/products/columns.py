@@ -29,6 +29,7 @@ PLAIN = {
     "flag_notConverged": ("meta.code.qual", "The run or a flux of the object did not converge"),
     "flag_noData": ("meta.code.qual", "No data in at least one band, whose fluxes are NaN"),
     "flag_edge": ("meta.code.qual", "The box of the object reaches over the edge of the frame"),
+    "flag_noPosition": ("meta.code.qual", "No right ascension and declination: the scene has no WCS"),
     "flag_noConfidence": ("meta.code.qual", "The confidence was not computed"),
 }
 """UCD and description of the columns that are there once."""

@@ -8,16 +8,13 @@ import numpy as np
 from astropy.table import QTable
 
 from scoresample.data.readers import read_catalog, scene_suffix
-from scoresample.errors import ConfigError, ScoresampleError, ScoresampleWarning, one_line
+from scoresample.errors import FAILURES, ConfigError, ScoresampleWarning, one_line
 from scoresample.products.catalog import failed_catalog
 from scoresample.products.columns import PER_BAND, PLAIN, flux_unit, new_catalog
 from scoresample.products.pipeline import SceneResult, run_scene
 from scoresample.products.pipeline_files import CATALOGS
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.tables import write_catalog
-
-FAILURES = (ScoresampleError, ArithmeticError, RuntimeError, MemoryError, np.linalg.LinAlgError)
-"""What ends one scene and not the run. Errors of the disk or of the program itself do end it."""
 
 
 def run_scenes(
@@ -120,7 +117,7 @@ def combine(tables: Iterable[QTable], bands: Sequence[str]) -> QTable:
         From `flux_catalog` or `failed_catalog`.
     bands
         All bands of the new catalog. In those that a scene lacks its fluxes are NaN, with ``flag_noData``; and
-        so are ``ra`` and ``dec`` of a scene without a WCS, when others have them.
+        so are ``ra`` and ``dec`` of a scene without a WCS, with ``flag_noPosition``, when others have them.
     """
     tables = [table for table in tables if len(table)]
     columns = {}
@@ -129,6 +126,8 @@ def combine(tables: Iterable[QTable], bands: Sequence[str]) -> QTable:
         columns[name] = np.concatenate(parts)
     lacks = np.concatenate([np.full(len(t), bool(set(bands) - set(t.meta["bands"]))) for t in tables])
     columns["flag_noData"] = columns["flag_noData"] | lacks
+    if "ra" in columns:
+        columns["flag_noPosition"] = ~np.isfinite(columns["ra"])
     per_band = {
         name: np.stack(
             [np.concatenate([_values(table, f"{band}_{name}", bands) for table in tables]) for band in bands],

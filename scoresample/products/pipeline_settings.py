@@ -68,3 +68,5 @@ class RunSettings:
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if self.seed >= 2**32:
+            raise ConfigError(f"seed is {self.seed}; it must be below 2**32, where seeds begin to repeat.")

@@ -142,10 +142,10 @@ def report_prior(
     ShapeError
         If the prior is not for images of 32 pixels.
     """
-    if min(num_draws, num_walkers) < 1 or seed < 0:
+    if min(num_draws, num_walkers) < 1 or not 0 <= seed < 2**32:
         raise ConfigError(
             f"num_draws is {num_draws}, num_walkers {num_walkers} and seed {seed}; the first two must be at least 1 "
-            "and the seed not negative."
+            "and the seed in 0 to 2**32 - 1."
         )
     if not prior.noise_level > 0:
         raise ConfigError(

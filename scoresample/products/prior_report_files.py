@@ -44,10 +44,10 @@ def report_prior_files(
         If there is no such prior, a number is out of range, or GalSim is not there.
     """
     prior, card = load_prior(name), prior_card(name)
-    if min(draws, share) <= 0 or seed < 0:
+    if min(draws, share) <= 0 or not 0 <= seed < 2**32:
         raise ConfigError(
             f"draws is {draws}, share {share:g} and seed {seed}; the first two must be positive and the "
-            "seed not negative."
+            "seed in 0 to 2**32 - 1."
         )
     try:
         from scoresample.training.simulation import POPULATIONS, simulate_training_set

@@ -58,10 +58,10 @@ class TrainSettings:
             raise ConfigError(
                 f"num_steps is {self.num_steps} and checkpoint_every {self.checkpoint_every}; both must be at least 1."
             )
-        if self.seed < 0 or not self.widths or min(self.widths) < 1:
+        if not 0 <= self.seed < 2**32 or not self.widths or min(self.widths) < 1:
             raise ConfigError(
-                f"seed is {self.seed} and widths {self.widths}; the seed must not be negative, and there is at least "
-                "one width, none below 1."
+                f"seed is {self.seed} and widths {self.widths}; the seed must be in 0 to 2**32 - 1, and there is at "
+                "least one width, none below 1."
             )
         if not self.learning_rate > 0 or not 0 <= self.averaging < 1:
             raise ConfigError(

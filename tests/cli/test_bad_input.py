@@ -20,6 +20,8 @@ BAD = {
     ),
     "masked center": ({"mask": lambda w: mask_at(w, 9, 8)}, ["masked"]),
     "all masked": ({"mask": lambda w: np.full(w.shape, 1)}, ["mask"]),
+    "text not UTF-8": ({"bands": lambda b: np.array([b"g", b"\xff"])}, ["not UTF-8"]),
+    "zeropoint beyond reason": ({"zeropoint": lambda w: np.array(1e9)}, ["zeropoint", "AB magnitudes"]),
     "missing key": ({"psfs": None}, ["no key 'psfs'"]),
 }
 
@@ -84,6 +86,7 @@ def test_a_run_that_never_began_makes_no_folder(scoresample, tmp_path, one_line_
     ("options", "words"),
     [
         (("--chains", 0), ["chains is 0", "at least 1"]),
+        (("--seed", 2**32), ["seed is 4294967296", "below 2**32"]),
         (("--sampler", "gibbs"), ["gibbs", "nuts", "laplace"]),
         (("--prior", "dark"), ["no prior 'dark'", "galaxies"]),
         (("--draws", "many"), ["many", "integer"]),
@@ -127,3 +130,29 @@ def test_what_can_be_mended_is_a_warning_of_one_line_and_stays_in_the_report(
     assert result.stderr.startswith("warning: PSFs are not normalized")
     assert result.stderr.count("\n") == 1
     assert "PSFs are not normalized" in (tmp_path / "out" / "report.json").read_text()
+
+
+def test_a_psf_of_one_pixel_and_one_without_light_in_its_middle_run(scoresample, tiny, tmp_path):
+    with np.load(tiny) as archive:
+        arrays = dict(archive)
+    ring = np.ones((2, 5, 5))
+    ring[:, 1:4, 1:4] = 0
+    for name, psfs in {
+        "pixel": np.ones((2, 1, 1)),
+        "ring": ring / ring.sum(axis=(1, 2), keepdims=True),
+    }.items():
+        path = tmp_path / f"{name}.npz"
+        np.savez(path, **(arrays | {"psfs": psfs}))
+        result = scoresample(
+            "map", path, "-o", tmp_path / name, "--no-stars", "--prior", "gaussian", "--quiet"
+        )
+        assert result.exit_code in (0, 1), result.output
+        assert "divide" not in result.stderr
+
+
+def test_numbers_that_fail_are_one_line_too(scoresample, tiny, tmp_path, one_line_error, monkeypatch):
+    def out_of_memory(*_, **__):
+        raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nallocating 1 TiB")
+
+    monkeypatch.setattr("scoresample.products.pipeline.find_map", out_of_memory)
+    one_line_error(scoresample("run", tiny, "-o", tmp_path / "out"), "RESOURCE_EXHAUSTED", "too large")

@@ -1,5 +1,6 @@
 """Several scenes in one run: one that fails does not stop the rest, and every source has a row."""
 
+import astropy.units as u
 import numpy as np
 import pytest
 
@@ -88,6 +89,17 @@ def test_when_every_scene_fails_nothing_is_written(scoresample, three, tmp_path)
 
 def test_two_scenes_of_one_name_are_an_error(scoresample, three, tmp_path, one_line_error):
     one_line_error(scoresample("run", three[0], three[0], "-o", tmp_path / "out"), "2 scene files", "scene_0")
+
+
+def test_a_catalog_of_scenes_with_and_without_sky_flags_positions_that_are_not_known(finished):
+    table = read_flux_catalog(finished[0] / "fluxes.fits")
+    with_sky = table.copy()
+    with_sky["ra"] = with_sky["dec"] = np.ones(len(table)) * u.deg
+    if "ra" in table.colnames:
+        table.remove_columns(["ra", "dec"])
+    together = combine([with_sky, table], table.meta["bands"])
+    assert together["flag_noPosition"].tolist() == [False] * len(table) + [True] * len(table)
+    assert np.isnan(together["ra"].value).tolist() == together["flag_noPosition"].tolist()
 
 
 def test_a_catalog_of_scenes_with_other_bands_flags_what_they_lack(finished):

@@ -1,5 +1,6 @@
 """Catalogs from arrays and sky positions, and their fit to an observation."""
 
+import equinox as eqx
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -7,7 +8,7 @@ from astropy.table import Table
 from scoresample.data.catalog import Catalog, check_catalog, make_catalog
 from scoresample.data.frame import Frame
 from scoresample.data.observation import make_observation
-from scoresample.errors import DataError, ShapeError
+from scoresample.errors import DataError, ScoresampleWarning, ShapeError
 
 CENTERS = [[8.25, 6.5], [15.0, 12.75]]
 
@@ -34,9 +35,10 @@ BAD = {
     "none, two columns": (lambda: make_catalog(np.zeros((0, 2))), DataError, ["no sources"]),
     "shape": (lambda: make_catalog([1.0, 2.0]), ShapeError, ["(2,)", "[[y, x]]"]),
     "nan": (lambda: make_catalog([[1.0, 2.0], [np.nan, 3.0]]), DataError, ["source 1", "nan"]),
+    "complex": (lambda: make_catalog(np.array([[1j, 2.0]])), DataError, ["complex"]),
     "text": (lambda: make_catalog([["a", "b"]]), DataError, ["numbers"]),
     "ids": (lambda: make_catalog(CENTERS, object_id=["a"]), ShapeError, ["object_id", "1", "2"]),
-    "same id": (lambda: make_catalog(CENTERS, object_id=["a", "a"]), DataError, ["'a'", "2 times"]),
+    "same id": (lambda: make_catalog(CENTERS, object_id=["a", "a"]), DataError, ["object id 'a'", "2 times"]),
     "stars": (lambda: make_catalog(CENTERS, is_star=[True]), ShapeError, ["is_star"]),
     "table": (lambda: make_catalog(CENTERS, table=Table({"z": [1.0]})), ShapeError, ["table"]),
     "flux": (
@@ -67,6 +69,7 @@ def observation(arrays):
     return make_observation(arrays["images"], weights, arrays["psfs"], arrays["bands"])
 
 
+@pytest.mark.filterwarnings("ignore:.*masked in some bands")
 @pytest.mark.parametrize("center", [(-0.5, -0.5), (23.49, 19.49), (3.0, 5.0), (3.0, 4.6)])
 def test_centers_on_the_image(center, observation):
     check_catalog(make_catalog([center]), observation)
@@ -84,6 +87,13 @@ def test_swapped_centers_are_seen(observation, one_line_error):
     one_line_error(
         DataError, lambda: check_catalog(make_catalog([[2.0, 22.0]]), observation), "(2.00, 22.00)"
     )
+
+
+def test_a_center_masked_in_one_band_is_told(observation):
+    weights = observation.inverse_variance.at[1, 10, 8].set(0)
+    partly = eqx.tree_at(lambda o: o.inverse_variance, observation, weights)
+    with pytest.warns(ScoresampleWarning, match=r"1 source\(s\) is masked in some bands \('0' in r\)"):
+        check_catalog(make_catalog([(10.0, 8.0)]), partly)
 
 
 @pytest.mark.parametrize("center", [(3.0, 4.0), (2.6, 4.4)])

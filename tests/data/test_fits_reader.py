@@ -120,6 +120,7 @@ def edits():
         "units": (header("IMAGE_R", "BUNIT", "Jy"), DataError, ["BUNIT", "Jy"]),
         "one zeropoint": (header("IMAGE_R", "MAGZERO", 27.0), FileFormatError, ["zeropoint", "27.0"]),
         "shapes": (data("IMAGE_R", np.ones((3, 3))), ShapeError, ["IMAGE", "(3, 3)", "(24, 20)"]),
+        "wcs": (header("IMAGE_G", "CTYPE1", "RA---XXX"), DataError, ["WCS"]),
         "no pixels": (data("IMAGE_R", None), FileFormatError, ["IMAGE_", "no pixels"]),
         "psf sizes": (data("PSF_R", np.ones((4, 4))), ShapeError, ["PSF", "(4, 4)"]),
         "same band": (header("IMAGE_R", "BAND", "g"), DataError, ["'g'", "2 times"]),

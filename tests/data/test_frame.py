@@ -65,6 +65,14 @@ def test_text_without_celestial_wcs_is_an_error(text, one_line_error):
     one_line_error(DataError, lambda: parse_wcs(text), "WCS")
 
 
+def test_a_wcs_without_area_is_an_error(wcs_header, one_line_error):
+    header = fits.Header.fromstring(wcs_header, sep="\n")
+    for key in ("PC1_1", "PC1_2", "PC2_1", "PC2_2"):
+        header[key] = 1.0
+    text = header.tostring(sep="\n", endcard=False, padding=False)
+    one_line_error(DataError, lambda: parse_wcs(text), "no area")
+
+
 @pytest.mark.parametrize("centers", [[1.0, 2.0], [[1.0, 2.0, 3.0]]])
 def test_centers_of_wrong_shape(centers, one_line_error):
     one_line_error(ShapeError, lambda: as_centers(centers), "(source, 2)")

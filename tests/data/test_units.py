@@ -44,4 +44,5 @@ def test_zeropoint_and_unit_that_agree():
 def test_errors(one_line_error):
     one_line_error(ShapeError, lambda: flux_scale(["g"], [1.0, 2.0]), "(2,)", "1 bands")
     one_line_error(DataError, lambda: flux_scale(["g"], np.nan), "nan")
+    one_line_error(DataError, lambda: flux_scale(["g"], -1e9), "AB magnitudes")
     one_line_error(DataError, lambda: flux_scale(["g"], 27.0, "nJy"), "27.0", "nJy", "disagree")
