@@ -89,6 +89,17 @@ def test_the_same_settings_give_the_same_draws_and_another_seed_others(
     assert np.abs(fluxes(tmp_path / "other") - fluxes(finished[0])).max() > 0.1
 
 
+def test_a_second_scene_of_the_same_shapes_compiles_nothing_anew(
+    scoresample, write_tiny, fast, finished, tmp_path, compilations
+):
+    other = write_tiny(tmp_path / "other.npz", seed=5)
+    before = compilations()
+    scoresample("run", other, "-o", tmp_path / "out", *fast)
+    assert compilations() == before
+    scoresample("run", other, "-o", tmp_path / "more", *fast, "--chains", 3)
+    assert compilations() > before
+
+
 @pytest.mark.parametrize(("piece", "number"), [("warm_up", 2), ("draw", 2)])
 def test_a_resumed_run_gives_the_draws_of_an_uninterrupted_one(
     scoresample, tiny, fast, finished, tmp_path, interrupt, monkeypatch, piece, number
