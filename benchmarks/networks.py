@@ -34,11 +34,11 @@ from scoresample.training.trainer import TrainSettings, train
 LEVELS = (0.02, 0.05, 0.14, 0.5, 2.0, 5.0)
 SIDE = 32
 NETWORKS = {
-    "dot": ("dot", (24, 48, 64)),
-    "square": ("square", (24, 48, 64)),
-    "scalar": ("scalar", (24, 48, 64)),
-    "score": ("score", (24, 48, 64)),
-    "dot, narrow": ("dot", (16, 32, 48)),
+    "dot": ("dot", (16, 32, 48)),
+    "square": ("square", (16, 32, 48)),
+    "scalar": ("scalar", (16, 32, 48)),
+    "score": ("score", (16, 32, 48)),
+    "dot, wide": ("dot", (24, 48, 64)),
     "mixer": (None, None),
 }
 
@@ -114,7 +114,7 @@ def draw(network, keys):
 
 def measure(name: str, galaxies: TrainingSet, folder: Path, num_steps: int, num_draws: int) -> dict:
     kind, widths = NETWORKS[name]
-    settings = TrainSettings(kind or "score", widths or (24, 48, 64), num_steps)
+    settings = TrainSettings(kind or "score", widths or (16, 32, 48), num_steps)
     network = PreconditionedMixer(jax.random.key(1)) if kind is None else None
     if kind is None:
         galaxies = TrainingSet({SIDE: galaxies.images[SIDE]}, galaxies.card)

@@ -2,6 +2,7 @@
 
     python benchmarks/pipeline.py                    the shipped scene
     python benchmarks/pipeline.py SCENE.npz          any scene file
+    python benchmarks/pipeline.py --prior gaussian   another prior than the default
     python benchmarks/pipeline.py --scaling          gradients against the number of sources and of pixels
 
 Prints a table in Markdown.
@@ -59,11 +60,13 @@ def show(rows):
         print(f"| {name} | {value} |")
 
 
-def pipeline(path, num_warmup, num_draws):
+def pipeline(path, prior, num_warmup, num_draws):
     observation, catalog = (
         ss.load_demo() if path is None else (ss.read_observation(path), ss.read_catalog(path))
     )
-    posterior = ss.Posterior(ss.initialize_scene(observation, catalog), observation)
+    posterior = ss.Posterior(
+        ss.initialize_scene(observation, catalog), observation, image=ss.load_prior(prior)
+    )
     size = sum(np.size(v) for v in posterior.initial_position().values())
     compiling, gradient = gradient_milliseconds(posterior)
     start = time.perf_counter()
@@ -104,7 +107,7 @@ def pipeline(path, num_warmup, num_draws):
     ])  # fmt: skip
 
 
-def scaling():
+def scaling(prior):
     rng = np.random.default_rng(0)
     print("| sources | pixels | ms per value-and-gradient, 1 chain |\n|---|---|---|")
     for num_sources, side in ((2, 64), (4, 64), (8, 64), (16, 64), (32, 64), (4, 96), (4, 128), (4, 192)):
@@ -115,7 +118,7 @@ def scaling():
         )
         centers = rng.uniform(12, side - 12, (num_sources, 2))
         scene = ss.initialize_scene(observation, ss.make_catalog(centers), box_sizes=(25,))
-        posterior = ss.Posterior(scene, observation)
+        posterior = ss.Posterior(scene, observation, image=ss.load_prior(prior))
         print(f"| {num_sources} | {side}^2 | {gradient_milliseconds(posterior, 1)[1]:.2f} |")
 
 
@@ -125,10 +128,11 @@ if __name__ == "__main__":
     )
     parser.add_argument("scene", nargs="?")
     parser.add_argument("--scaling", action="store_true")
+    parser.add_argument("--prior", default="galaxies")
     parser.add_argument("--warmup", type=int, default=200)
     parser.add_argument("--draws", type=int, default=1000)
     options = parser.parse_args()
     if options.scaling:
-        scaling()
+        scaling(options.prior)
     else:
-        pipeline(options.scene, options.warmup, options.draws)
+        pipeline(options.scene, options.prior, options.warmup, options.draws)

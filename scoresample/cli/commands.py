@@ -195,9 +195,9 @@ def simulate(out: Path, population: str, seed: int, share: float, workers: int |
     help="Of the network.",
 )
 @click.option(
-    "--steps", type=int, default=30_000, show_default=True, help="Batches, about 0.2 s each on 2 cores."
+    "--steps", type=int, default=30_000, show_default=True, help="Batches, about 0.1 s each on 2 cores."
 )
-@click.option("--width", "widths", type=int, multiple=True, default=(24, 48, 64), show_default=True,
+@click.option("--width", "widths", type=int, multiple=True, default=(16, 32, 48), show_default=True,
               help="Features at each resolution, from half to coarsest; given once for each.")  # fmt: skip
 @click.option("--learning-rate", type=float, default=1.5e-3, show_default=True, help="Peak of the schedule.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Of first weights, batches and noise.")

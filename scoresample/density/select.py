@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError
-from scoresample.models.gaussian_prior import load_gaussian_prior
+from scoresample.models.load import load_prior
 from scoresample.models.morphology import PixelMorphology
 from scoresample.models.priors import AbstractPrior
 from scoresample.models.priors_numpyro import as_prior, default_shape_priors
@@ -39,7 +39,7 @@ def select_parameters(scene: Scene, by_kind: Mapping, by_name: Mapping) -> tuple
         )
     defaults = default_shape_priors()
     if "image" in kinds and "image" not in by_kind:
-        defaults["image"] = load_gaussian_prior()
+        defaults["image"] = load_prior("galaxies")
     free, ready = [], {}
     for source in scene.sources:
         for name, value in source.parameters.items():

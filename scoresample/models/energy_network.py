@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.errors import ConfigError
-from scoresample.models.layers import Block, Convolution, Dense, to_depth, to_space
+from scoresample.models.layers import Block, Convolution, Dense, silu, to_depth, to_space
 
 STRIDE = 8
 """Images are padded to multiples of this: halved three times."""
@@ -53,7 +53,7 @@ class EnergyNetwork(eqx.Module):
     kind: str = eqx.field(static=True)
     widths: tuple[int, ...] = eqx.field(static=True)
 
-    def __init__(self, key: PRNGKeyArray, kind: str = "dot", widths: tuple[int, ...] = (24, 48, 64)):
+    def __init__(self, key: PRNGKeyArray, kind: str = "dot", widths: tuple[int, ...] = (16, 32, 48)):
         if kind not in KINDS:
             raise ConfigError(f"kind is {kind!r}; choose one of {', '.join(KINDS)}.")
         keys = iter(jax.random.split(key, 8 * len(widths) + 8))
@@ -114,7 +114,7 @@ class EnergyNetwork(eqx.Module):
 
     def _features(self, u, mask, noise_level, as_product):
         """Return the image F and the scalar g."""
-        noise = jax.nn.silu(self.embed(_waves(jnp.log(noise_level))))
+        noise = silu(self.embed(_waves(jnp.log(noise_level))))
         masks = [to_depth(mask[..., None]).max(axis=-1, keepdims=True)]
         x = self.stem(to_depth(_inputs(u, mask, noise_level)), as_product) * masks[0]
         skipped = []

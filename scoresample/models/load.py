@@ -17,7 +17,7 @@ _GAUSSIAN = "gaussian.npz"
 _SHIPPED = {"galaxies": _GAUSSIAN, "gaussian": _GAUSSIAN}
 
 
-def load_prior(name: str | Path = "galaxies") -> AbstractLogPrior:
+def load_prior(name: str | Path = "galaxies", *, noise_level: float = 0.14) -> AbstractLogPrior:
     """Return a prior on galaxy morphologies, shipped or of your own training.
 
     Parameters
@@ -25,18 +25,20 @@ def load_prior(name: str | Path = "galaxies") -> AbstractLogPrior:
     name
         ``galaxies``, the best there is, at present the Gaussian one; ``gaussian``; or a file of weights that
         ``scoresample train`` wrote, ending in ``.npz``.
+    noise_level
+        Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`.
 
     Raises
     ------
     ConfigError
-        If there is no such prior, or the file holds a network without a density.
+        If there is no such prior, the file holds a network without a density, or the noise level is out of range.
     FileFormatError
         If the file holds no weights.
     """
     if _is_gaussian(name):
-        return load_gaussian_prior()
+        return load_gaussian_prior(noise_level)
     with _file_of(name) as path:
-        return LearnedPrior(network=read_network(path)[0], name=Path(name).stem)
+        return LearnedPrior(network=read_network(path)[0], noise_level=noise_level, name=Path(name).stem)
 
 
 def prior_card(name: str | Path) -> dict[str, Any]:

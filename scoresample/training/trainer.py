@@ -46,7 +46,7 @@ class TrainSettings:
     """
 
     kind: str = "dot"
-    widths: tuple[int, ...] = (24, 48, 64)
+    widths: tuple[int, ...] = (16, 32, 48)
     num_steps: int = 30_000
     learning_rate: float = 1.5e-3
     averaging: float = 0.999

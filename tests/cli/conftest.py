@@ -12,7 +12,19 @@ from scoresample.data.writers import write_scene
 SHAPE, BANDS = (24, 24), ("g", "r")
 CENTERS = np.array([[9.0, 8.0], [14.0, 15.0]])
 FLUX = np.array([[60.0, 90.0], [40.0, 30.0]])
-FAST = ("--sampler", "mala", "--chains", "2", "--warmup", "50", "--draws", "75", "--quiet")
+FAST = (
+    "--prior",
+    "gaussian",
+    "--sampler",
+    "mala",
+    "--chains",
+    "2",
+    "--warmup",
+    "50",
+    "--draws",
+    "75",
+    "--quiet",
+)
 
 
 def gaussian(shape, center, sigma):

@@ -47,3 +47,10 @@ def test_files_that_hold_no_prior(write, tmp_path):
         load_prior(tmp_path / "none.npz")
     with pytest.raises(ConfigError, match=r"no prior 'stars'.*ends in \.npz"):
         load_prior("stars")
+
+
+def test_the_noise_level_can_be_chosen(write):
+    assert load_prior(write(), noise_level=0.5).noise_level == 0.5
+    assert load_prior("gaussian", noise_level=0.5).noise_level == 0.5
+    with pytest.raises(ConfigError, match=r"noise_level is 0\.001; the network was trained for 0\.02 to 10"):
+        load_prior(write(), noise_level=0.001)
