@@ -3,8 +3,6 @@
 Every message is one line: what came, what was needed, what to do.
 """
 
-from numpy.linalg import LinAlgError
-
 
 class ScoresampleError(ValueError):
     """Any error that the caller can mend; the command line prints it without a traceback."""
@@ -34,9 +32,15 @@ class ScoreOnlyError(ScoresampleError):
     """A value of log_prob was asked of something that has only a score."""
 
 
-FAILURES = (ScoresampleError, ArithmeticError, RuntimeError, MemoryError, LinAlgError)
-"""What the numbers or the size of one scene can lead to: it ends that scene, with one line. Errors of the disk, and of
-the program itself, are not among them."""
+def is_failure(error: Exception) -> bool:
+    """Return whether the numbers or the size of one scene can lead to this error: it ends that scene, with one line.
+
+    Errors of the disk, and of the program itself, are not among them.
+    """
+    # numpy's LinAlgError by its name: this module is imported before numpy, for the help of a command.
+    return isinstance(error, ScoresampleError | ArithmeticError | RuntimeError | MemoryError) or (
+        type(error).__name__ == "LinAlgError"
+    )
 
 
 class ScoresampleWarning(UserWarning):

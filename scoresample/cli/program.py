@@ -5,7 +5,7 @@ import warnings
 
 import click
 
-from scoresample.errors import FAILURES, ScoresampleError, ScoresampleWarning, one_line
+from scoresample.errors import ScoresampleError, ScoresampleWarning, is_failure, one_line
 
 DONE, NOT_ALL_WELL, BAD_INPUT = 0, 1, 2
 
@@ -32,15 +32,17 @@ class Program(click.Group):
             except ScoresampleError as error:
                 complain(str(error))
                 status = BAD_INPUT
-            except FAILURES as error:
-                complain(
-                    f"{type(error).__name__}: {one_line(error)[:300]}; the scene may be too large, or its numbers too "
-                    "far apart."
-                )
-                status = BAD_INPUT
             except OSError as error:
                 complain(
                     f"{error.filename or 'a file'}: {error.strerror or error}; check the path, rights and space."
+                )
+                status = BAD_INPUT
+            except Exception as error:
+                if not is_failure(error):
+                    raise
+                complain(
+                    f"{type(error).__name__}: {one_line(error)[:300]}; the scene may be too large, or its numbers too "
+                    "far apart."
                 )
                 status = BAD_INPUT
         sys.exit(status or DONE)

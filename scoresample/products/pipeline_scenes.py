@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import QTable
 
 from scoresample.data.readers import read_catalog, scene_suffix
-from scoresample.errors import FAILURES, ConfigError, ScoresampleWarning, one_line
+from scoresample.errors import ConfigError, ScoresampleWarning, is_failure, one_line
 from scoresample.products.catalog import failed_catalog
 from scoresample.products.columns import PER_BAND, PLAIN, flux_unit, new_catalog
 from scoresample.products.pipeline import SceneResult, run_scene
@@ -69,7 +69,9 @@ def run_scenes(
             begun(name)
         try:
             result = run_scene(path, out / name, settings, resume=resume, progress=progress)
-        except FAILURES as error:
+        except Exception as error:
+            if not is_failure(error):
+                raise
             reason = one_line(error)
             result = SceneResult(name, f"failed: {reason}", False, None, {})
         results.append(result)
@@ -103,7 +105,9 @@ def failed_rows(path: Path, result: SceneResult, bands: Sequence[str], unit: str
             warnings.simplefilter("ignore", ScoresampleWarning)  # the run has shown them
             catalog = read_catalog(path)
         ids, centers = catalog.object_id, catalog.centers
-    except FAILURES:
+    except Exception as error:
+        if not is_failure(error):
+            raise
         ids, centers = [""], [[np.nan, np.nan]]
     return failed_catalog(result.name, ids, centers, bands, unit, result.status)
 
