@@ -189,13 +189,13 @@ def simulate(out: Path, population: str, seed: int, share: float, workers: int |
 )
 @click.option(
     "--kind",
-    type=click.Choice(("dot", "square", "scalar", "score")),
-    default="dot",
+    type=click.Choice(("residual", "dot", "square", "scalar", "score")),
+    default="residual",
     show_default=True,
     help="Of the network.",
 )
 @click.option(
-    "--steps", type=int, default=30_000, show_default=True, help="Batches, about 0.1 s each on 2 cores."
+    "--steps", type=int, default=20_000, show_default=True, help="Batches, about 0.1 s each on 2 cores."
 )
 @click.option("--width", "widths", type=int, multiple=True, default=(16, 32, 48), show_default=True,
               help="Features at each resolution, from half to coarsest; given once for each.")  # fmt: skip
@@ -222,7 +222,7 @@ def train(
     settings = TrainSettings(kind, widths, steps, learning_rate, seed=seed)
     checkpoint = out.with_suffix(".checkpoint.npz")
     trained = train(read_training_set(galaxies), settings, checkpoint, resume=resume, progress=not quiet)
-    write_network(out, trained.network, trained.card)
+    write_network(out, trained.network, trained.tables, trained.card)
     click.echo(f"{out}: {kind} network, {steps} steps, loss {trained.card['loss']:.4f}")
     return DONE
 

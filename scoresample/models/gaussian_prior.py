@@ -5,14 +5,12 @@ import importlib.resources
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
-from scipy.interpolate import CubicSpline
 
 from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.gaussian_image import GaussianImagePrior, hold_center
 from scoresample.models.priors import AbstractLogPrior
-from scoresample.models.radial_tables import RadialTables, leading_modes, read_tables
+from scoresample.models.radial_tables import RadialTables, in_pixels, read_tables
 from scoresample.numerics.linear import LowRankScale, scale_from_covariance
 
 # Held-out galaxies in boxes of 40 pixels gain 21 nats from rank 64 to 96 and 8 more from 96 to 128; in boxes of
@@ -71,28 +69,11 @@ class GaussianMorphologyPrior(AbstractLogPrior):
         """
         if len(shape) != 2 or min(shape) < 1:
             raise ShapeError(f"shape is {tuple(shape)}; a morphology prior needs (y, x), both at least 1.")
-        box = float(np.hypot(*shape) / np.sqrt(2))
-        mean, variance, factors = self.tables.at(box)
-        unexplained = np.maximum(variance - np.sum(factors**2, axis=(0, 2)), 0) + self.noise_level**2
-        area = 2 * np.pi * self.tables.radius * np.gradient(self.tables.radius) * box**2
-        modes = leading_modes(
-            factors, unexplained, np.maximum(area, 1e-3), min(self.rank, int(np.prod(shape)))
-        )
-
-        y, x = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
-        radius, angle = np.hypot(y, x).ravel() / box, np.arctan2(y, x).ravel()
-        at_pixels = lambda table: CubicSpline(self.tables.radius, table)(radius)
-        columns = [np.zeros((radius.size, 0))]
-        for order, radial in modes:
-            profile = at_pixels(radial)
-            waves = [np.cos(order * angle), np.sin(order * angle)][: 1 if order == 0 else 2]
-            columns.append(np.stack([profile * wave for wave in waves], axis=-1))
-        factor = np.concatenate(columns, axis=1)
-        left = np.maximum(at_pixels(variance) - np.sum(factor**2, axis=1), 0)
+        mean, factor, left = in_pixels(self.tables, tuple(shape), self.rank, self.noise_level)
         # Plain arrays even while jax traces a caller: the prior is a constant of compiled code.
         with jax.ensure_compile_time_eval():
-            mean_image = jnp.asarray(at_pixels(mean).reshape(shape))
-            root = scale_from_covariance(factor, left + self.noise_level**2)
+            mean_image = jnp.asarray(mean)
+            root = scale_from_covariance(factor, left.ravel() + self.noise_level**2)
             prior = GaussianImagePrior(mean_image, root, self.noise_level, self.name)
             return prior if self.center_sigma is None else hold_center(prior, self.center_sigma)
 

@@ -8,16 +8,18 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from scoresample.errors import ConfigError, DataError, ShapeError
-from scoresample.models.energy_network import EnergyNetwork, padded_side
+from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.radial_tables import RadialTables
 from scoresample.models.reverse_diffusion import draw_from_noise, noise_levels_down
 from scoresample.numerics.linear import LowRankScale, identity_scale
 
 SIDES = (16, 128)
-NOISE_LEVELS = (0.02, 10.0)
+NOISE_LEVELS = (0.05, 10.0)
 """Where the network was trained often enough to be relied on."""
 
-TRAINED_LEVELS = (0.008, 80.0)
+TRAINED_LEVELS = (0.05, 80.0)
 """All noise levels of training; at the largest, where draws begin, images are all but noise."""
 
 _NUM_STEPS = 40
@@ -35,6 +37,9 @@ class LearnedPrior(AbstractLogPrior):
     ----------
     network
         With a density: any kind but ``score``.
+    tables
+        Mean and covariance of galaxies that the network was trained to correct. Under ``jax.jit`` they are a static
+        argument, compared by identity.
     noise_level
         sigma, in u: a blur that is part of the model. Details fainter than about 0.1 sigma of the peak are left to the
         data.
@@ -52,6 +57,7 @@ class LearnedPrior(AbstractLogPrior):
     """
 
     network: EnergyNetwork
+    tables: RadialTables = eqx.field(static=True)
     noise_level: float = eqx.field(static=True, default=0.14)
     name: str = eqx.field(static=True, default="galaxies")
 
@@ -87,8 +93,8 @@ class LearnedPrior(AbstractLogPrior):
     ) -> Float[Array, ""]:
         """Return the log density of an image with noise of another level; constants of two levels differ."""
         self._check(value, noise_level)
-        u, mask, network = self._ready(value)
-        return -network.energy(u, mask, jnp.asarray(noise_level, u.dtype))
+        u, box, network = self._ready(value)
+        return -network.energy(u, box, jnp.asarray(noise_level, u.dtype))
 
     def score_at(
         self, value: Float[Array, "y x"], noise_level: float | Float[Array, ""]
@@ -124,12 +130,12 @@ class LearnedPrior(AbstractLogPrior):
             )
 
     def _ready(self, value):
-        """Return an image padded to a size of the network, its mask, and the network in its precision."""
+        """Return an image padded to a size of the network, its box, and the network in its precision."""
         value = jnp.asarray(value)
-        pad = [(0, padded_side(n) - n) for n in value.shape]
-        mask = np.pad(np.ones(value.shape), pad)
-        cast = jax.tree.map(lambda leaf: leaf.astype(value.dtype), self.network)
-        return jnp.pad(value, pad), jnp.asarray(mask, value.dtype), cast
+        box = galaxy_box(self.tables, value.shape)
+        pad = [(0, large - n) for large, n in zip(box.mask.shape, value.shape, strict=True)]
+        cast = lambda tree: jax.tree.map(lambda leaf: jnp.asarray(leaf, value.dtype), tree)
+        return jnp.pad(value, pad), cast(box), cast(self.network)
 
 
 @eqx.filter_jit
@@ -137,8 +143,8 @@ def _draw(prior: LearnedPrior, keys: Key[Array, " n"], shape: tuple[int, int]) -
     levels = noise_levels_down(TRAINED_LEVELS[1], prior.noise_level, _NUM_STEPS)
 
     def draw(key):
-        noise, mask, network = prior._ready(jax.random.normal(key, shape))
-        denoise = lambda u, level: network.denoise(u, mask, level)
+        noise, box, network = prior._ready(jax.random.normal(key, shape))
+        denoise = lambda u, level: network.denoise(u, box, level)
         return draw_from_noise(denoise, noise, levels)[: shape[0], : shape[1]]
 
     return jax.lax.map(draw, keys, batch_size=16)

@@ -38,7 +38,8 @@ def load_prior(name: str | Path = "galaxies", *, noise_level: float = 0.14) -> A
     if _is_gaussian(name):
         return load_gaussian_prior(noise_level)
     with _file_of(name) as path:
-        return LearnedPrior(network=read_network(path)[0], noise_level=noise_level, name=Path(name).stem)
+        found = read_network(path)
+    return LearnedPrior(found.network, found.tables, noise_level, Path(name).stem)
 
 
 def prior_card(name: str | Path) -> dict[str, Any]:
@@ -46,7 +47,7 @@ def prior_card(name: str | Path) -> dict[str, Any]:
     if _is_gaussian(name):
         return {}
     with _file_of(name) as path:
-        return read_network(path)[1]
+        return read_network(path).card
 
 
 def prior_hash(name: str | Path) -> str:

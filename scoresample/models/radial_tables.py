@@ -5,6 +5,7 @@ import pathlib
 
 import numpy as np
 from jaxtyping import Float
+from scipy.interpolate import CubicSpline
 
 from scoresample.errors import FileFormatError
 
@@ -100,6 +101,43 @@ def leading_modes(
             break
         chosen.append((order, radial))
     return chosen
+
+
+def in_pixels(
+    tables: RadialTables, shape: tuple[int, int], rank: int, noise_level: float
+) -> tuple[Float[np.ndarray, "y x"], Float[np.ndarray, "pixel mode"], Float[np.ndarray, "y x"]]:
+    r"""Return mean, covariance factor and remaining variance of the pixels of one box.
+
+    The box side that sets the scale of an image of h by w pixels is :math:`\sqrt{(h^2 + w^2)/2}`, so that its corner
+    is where the corner of a square box is.
+
+    Parameters
+    ----------
+    tables
+        Of the ensemble.
+    shape
+        (y, x).
+    rank
+        Largest number of columns of the factor.
+    noise_level
+        Of each pixel, in u, that modes have to stand out of; it is not part of what is returned.
+    """
+    box = float(np.hypot(*shape) / np.sqrt(2))
+    mean, variance, factors = tables.at(box)
+    unexplained = np.maximum(variance - np.sum(factors**2, axis=(0, 2)), 0) + noise_level**2
+    area = 2 * np.pi * tables.radius * np.gradient(tables.radius) * box**2
+    modes = leading_modes(factors, unexplained, np.maximum(area, 1e-3), min(rank, int(np.prod(shape))))
+    y, x = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
+    radius, angle = np.hypot(y, x).ravel() / box, np.arctan2(y, x).ravel()
+    at_pixels = lambda table: CubicSpline(tables.radius, table)(radius)
+    columns = [np.zeros((radius.size, 0))]
+    for order, radial in modes:
+        profile = at_pixels(radial)
+        waves = [np.cos(order * angle), np.sin(order * angle)][: 1 if order == 0 else 2]
+        columns.append(np.stack([profile * wave for wave in waves], axis=-1))
+    factor = np.concatenate(columns, axis=1)
+    left = np.maximum(at_pixels(variance) - np.sum(factor**2, axis=1), 0)
+    return at_pixels(mean).reshape(shape), factor, left.reshape(shape)
 
 
 def read_tables(path: str | pathlib.Path) -> RadialTables:

@@ -1,9 +1,10 @@
-"""Weights of networks as files: arrays by name, and a card that says what they are."""
+"""Weights of networks as files: arrays by name, what they correct, and a card that says what they are."""
 
+import dataclasses
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -11,22 +12,35 @@ import numpy as np
 
 from scoresample.errors import FileFormatError, one_line
 from scoresample.models.energy_network import KINDS, EnergyNetwork
+from scoresample.models.radial_tables import RadialTables
 from scoresample.numerics.files import replacing
 
-FORMAT = "scoresample energy network 1"
+FORMAT = "scoresample energy network 2"
+_TABLES = "tables."
 
 
-def write_network(path: str | Path, network: EnergyNetwork, card: dict[str, Any]) -> None:
-    """Write a network and its card as ``.npz``, under a temporary name first.
+class Weights(NamedTuple):
+    """A network, the mean and covariance of galaxies that it corrects, and its card."""
+
+    network: EnergyNetwork
+    tables: RadialTables
+    card: dict[str, Any]
+
+
+def write_network(
+    path: str | Path, network: EnergyNetwork, tables: RadialTables, card: dict[str, Any]
+) -> None:
+    """Write a network, its tables and its card as ``.npz``, under a temporary name first.
 
     The card says what the weights are: data, recipe, seed, versions, figures. Kind and widths are added to it.
     """
     card = card | {"format": FORMAT, "kind": network.kind, "widths": list(network.widths)}
     with replacing(path) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, card=np.frombuffer(json.dumps(card).encode(), np.uint8), **_named(network))
+        note = np.frombuffer(json.dumps(card).encode(), np.uint8)
+        np.savez_compressed(file, card=note, **_named(network), **_named_tables(tables))
 
 
-def read_network(path: str | Path) -> tuple[EnergyNetwork, dict[str, Any]]:
+def read_network(path: str | Path) -> Weights:
     """Read what `write_network` wrote.
 
     Raises
@@ -50,6 +64,7 @@ def read_network(path: str | Path) -> tuple[EnergyNetwork, dict[str, Any]]:
             f"{path.name} holds {came!r}, but {FORMAT!r} is needed; make it with 'scoresample train'."
         )
     empty = eqx.filter_eval_shape(EnergyNetwork, jax.random.key(0), card["kind"], tuple(card["widths"]))
+    names = [field.name for field in dataclasses.fields(RadialTables)]
     needed = _named(empty)
     for name, like in needed.items():
         came = arrays[name].shape if name in arrays else "no such array"
@@ -58,13 +73,21 @@ def read_network(path: str | Path) -> tuple[EnergyNetwork, dict[str, Any]]:
                 f"{path.name}: {name} has {came}, but widths {card['widths']} need {like.shape}; the weights are of "
                 "another architecture."
             )
+    for name in (*needed, *(_TABLES + name for name in names)):
+        if name not in arrays:
+            raise FileFormatError(f"{path.name} lacks {name}; make it with 'scoresample train'.")
         if not np.isfinite(arrays[name]).all():
             raise FileFormatError(f"{path.name}: {name} has numbers that are not finite.")
     leaves = [jax.numpy.asarray(arrays[name]) for name in needed]
-    return jax.tree.unflatten(jax.tree.structure(empty), leaves), card
+    tables = RadialTables(**{name: arrays[_TABLES + name].astype(float) for name in names})
+    return Weights(jax.tree.unflatten(jax.tree.structure(empty), leaves), tables, card)
 
 
 def _named(network) -> dict[str, Any]:
     """Return the arrays of a network by their place in it."""
     leaves, _ = jax.tree.flatten_with_path(network)
     return {jax.tree_util.keystr(path).strip("."): leaf for path, leaf in leaves}
+
+
+def _named_tables(tables: RadialTables) -> dict[str, Any]:
+    return {_TABLES + name: np.asarray(value, np.float32) for name, value in vars(tables).items()}

@@ -5,8 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from scoresample.models.energy_network import padded_side
+from scoresample.models.galaxy_box import GalaxyBox, galaxy_box, padded_side
 from scoresample.models.learned_prior import SIDES, TRAINED_LEVELS
+from scoresample.models.radial_tables import RadialTables
 from scoresample.training.dataset import TrainingSet
 
 PIXELS = 32 * 32**2
@@ -23,39 +24,37 @@ _SMALLEST_CUT = 0.7
 
 
 class Batch(NamedTuple):
-    """Images without noise in padded squares, which pixels are the box, and what noise to add."""
+    """Images without noise in padded squares, their box, and what noise to add."""
 
     images: Float[np.ndarray, "galaxy side side"]
-    masks: Float[np.ndarray, "galaxy side side"]
+    box: GalaxyBox
     noise_levels: Float[np.ndarray, " galaxy"]
     noise: Float[np.ndarray, "galaxy side side"]
 
 
-def draw_batch(training_set: TrainingSet, seed: int, step: int) -> Batch:
+def draw_batch(training_set: TrainingSet, tables: RadialTables, seed: int, step: int) -> Batch:
     """Return the batch of one step of training; the same seed and step give the same one.
 
-    A side is drawn by how many galaxies it has, times its length, then galaxies of it. Half of them are cut, by whole
-    pixels on every side alike, so that centers stay in the middle, down to 0.7 of the side; all are turned and
-    mirrored. Boxes lie in the first corner of the padded square, where `LearnedPrior` puts them.
+    A side is drawn by how many galaxies it has, times its length, then galaxies of it. Half of the batches are cut, by
+    whole pixels on every side alike, so that centers stay in the middle, down to 0.7 of the side; all galaxies are
+    turned and mirrored.
     """
     rng = np.random.default_rng([seed, step])
     sides = sorted(training_set.images)
     weights = np.array([num_training(training_set, side) * side for side in sides], float)
     side = int(rng.choice(sides, p=weights / weights.sum()))
+    # Of the padded side before the cut, so that there are not many more shapes to compile than sides.
     padded = padded_side(side)
     size = max(PIXELS // padded**2, 1)
     which = rng.integers(num_training(training_set, side), size=size)
     smallest = min(max(SIDES[0], _SMALLEST_CUT * side), side)
-    cuts = np.where(rng.random(size) < 0.5, rng.integers(int((side - smallest) // 2) + 1, size=size), 0)
+    cut = int(rng.integers(int((side - smallest) // 2) + 1)) if rng.random() < 0.5 else 0
+    box = galaxy_box(tables, (side - 2 * cut, side - 2 * cut), (padded, padded))
     images = np.zeros((size, padded, padded), np.float32)
-    masks = np.zeros_like(images)
-    turned = (_turn(u, rng) for u in training_set.coordinates(side, which))
-    for image, mask, u, cut in zip(images, masks, turned, cuts, strict=True):
-        inside, box = slice(cut, side - cut), slice(side - 2 * cut)
-        image[box, box] = u[inside, inside]
-        mask[box, box] = 1
-    noise = rng.normal(size=images.shape).astype(np.float32) * masks
-    return Batch(images, masks, draw_noise_levels(rng, size), noise)
+    for image, u in zip(images, training_set.coordinates(side, which), strict=True):
+        image[: side - 2 * cut, : side - 2 * cut] = turned(u, rng)[cut : side - cut, cut : side - cut]
+    noise = rng.normal(size=images.shape).astype(np.float32) * np.asarray(box.mask)
+    return Batch(images, box, draw_noise_levels(rng, size), noise)
 
 
 def draw_noise_levels(rng: np.random.Generator, size: int) -> Float[np.ndarray, " galaxy"]:
@@ -80,7 +79,7 @@ def held_out(training_set: TrainingSet, side: int, at_most: int | None = None) -
     return training_set.coordinates(side, slice(num_training(training_set, side), None))[:at_most]
 
 
-def _turn(u: Float[np.ndarray, "y x"], rng: np.random.Generator) -> Float[np.ndarray, "y x"]:
+def turned(u: Float[np.ndarray, "y x"], rng: np.random.Generator) -> Float[np.ndarray, "y x"]:
     """Return an image in one of its eight orientations."""
-    turned = np.rot90(u, int(rng.integers(4)))
-    return turned.T if rng.random() < 0.5 else turned
+    rotated = np.rot90(u, int(rng.integers(4)))
+    return rotated.T if rng.random() < 0.5 else rotated

@@ -25,7 +25,7 @@ def ship(weights: pathlib.Path, report: pathlib.Path, name: str, commit: str) ->
     DataError
         If the report is of other weights.
     """
-    network, card = read_network(weights)
+    found = read_network(weights)
     figures = json.loads(report.read_text())
     if figures["prior"]["sha256"] != hashlib.sha256(weights.read_bytes()).hexdigest():
         raise DataError(
@@ -33,9 +33,8 @@ def ship(weights: pathlib.Path, report: pathlib.Path, name: str, commit: str) ->
         )
     known = {key: figures[key] for key in FIGURES if key in figures}
     path = WEIGHTS / f"{name}.npz"
-    write_network(
-        path, network, card | {"commit": commit, "figures": known, "measured_on": figures["galaxies"]}
-    )
+    card = found.card | {"commit": commit, "figures": known, "measured_on": figures["galaxies"]}
+    write_network(path, found.network, found.tables, card)
     return path
 
 

@@ -16,13 +16,17 @@ from tqdm import tqdm
 
 from scoresample.errors import ConfigError, FileFormatError, one_line
 from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.layers import WEIGHTS
+from scoresample.models.radial_tables import RadialTables
 from scoresample.numerics.tree_files import load_note, load_tree, save_checkpoint
 from scoresample.training.batches import Batch, draw_batch
 from scoresample.training.dataset import TrainingSet
-from scoresample.training.denoising import Denoiser, denoising_loss
+from scoresample.training.denoising import Denoiser, denoising_loss, energy_loss
 
 LOOK = 50  # steps between looks at the loss
+LEVELS_FROM = 1 / 6
+"""Share of the steps that only denoise: energies are so far off at first that they would drown all else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +41,8 @@ class TrainSettings:
         Batches of 32 x 32 x 32 pixels.
     learning_rate
         Peak of the schedule: a hundred steps up, then half a cosine down to nothing.
+    level_weight
+        Of the loss of the derivative by noise level, in training of energies; see `energy_loss`.
     averaging
         The weights kept are exponential averages; this is the share that stays at each step.
     seed
@@ -45,10 +51,11 @@ class TrainSettings:
         Steps between checkpoints.
     """
 
-    kind: str = "dot"
+    kind: str = "residual"
     widths: tuple[int, ...] = (16, 32, 48)
-    num_steps: int = 30_000
+    num_steps: int = 20_000
     learning_rate: float = 1.5e-3
+    level_weight: float = 0.1
     averaging: float = 0.999
     seed: int = 1
     checkpoint_every: int = 500
@@ -63,17 +70,18 @@ class TrainSettings:
                 f"seed is {self.seed} and widths {self.widths}; the seed must be in 0 to 2**32 - 1, and there is at "
                 "least one width, none below 1."
             )
-        if not self.learning_rate > 0 or not 0 <= self.averaging < 1:
+        if not self.learning_rate > 0 or not self.level_weight >= 0 or not 0 <= self.averaging < 1:
             raise ConfigError(
-                f"learning_rate is {self.learning_rate:g} and averaging {self.averaging:g}; the first must be "
-                "positive, the second in 0 to 1."
+                f"learning_rate is {self.learning_rate:g}, level_weight {self.level_weight:g} and averaging "
+                f"{self.averaging:g}; the first must be positive, the second not negative, the third in 0 to 1."
             )
 
 
 class Trained(NamedTuple):
-    """A trained network: the average of its weights, the loss of every step, and the card that goes with it."""
+    """A trained network: the average of its weights, what it corrects, the loss of every step, and its card."""
 
     network: Any
+    tables: RadialTables
     losses: np.ndarray
     card: dict[str, Any]
 
@@ -90,6 +98,7 @@ def train(
     settings: TrainSettings,
     checkpoint: str | Path,
     *,
+    tables: RadialTables | None = None,
     network: Denoiser | None = None,
     resume: bool = False,
     progress: bool = True,
@@ -104,6 +113,8 @@ def train(
         How.
     checkpoint
         File that is rewritten as training goes on.
+    tables
+        Mean and covariance of galaxies, which the network corrects; by default those of the shipped Gaussian prior.
     network
         First weights; by default those of an `EnergyNetwork` of the settings' kind and widths.
     resume
@@ -118,6 +129,7 @@ def train(
     ConfigError
         If the loss is no longer finite.
     """
+    tables = tables or load_gaussian_prior().tables
     optimizer = _optimizer(settings)
     first = network
     if first is None:
@@ -132,7 +144,7 @@ def train(
     found = []
     with tqdm(total=settings.num_steps, initial=begun, desc="training", disable=not progress) as bar:
         for step in range(begun, settings.num_steps):
-            batch = draw_batch(training_set, settings.seed, step)
+            batch = draw_batch(training_set, tables, settings.seed, step)
             state, loss = _step(settings, state, batch)
             found.append(loss)
             if (step + 1) % LOOK == 0 or step + 1 == settings.num_steps:
@@ -149,7 +161,7 @@ def train(
                     save_checkpoint(Path(checkpoint), (state, losses), settings_card)
     versions = {name: importlib.metadata.version(name) for name in ("jax", "equinox", "optax")}
     card = settings_card | {"versions": versions, "loss": float(np.mean(losses[-1000:]))}
-    return Trained(state.average, losses, card)
+    return Trained(state.average, tables, losses, card)
 
 
 def _optimizer(settings: TrainSettings) -> optax.GradientTransformation:
@@ -160,13 +172,22 @@ def _optimizer(settings: TrainSettings) -> optax.GradientTransformation:
 
 @eqx.filter_jit
 def _step(settings: TrainSettings, state: _State, batch: Batch):
-    loss, gradient = eqx.filter_value_and_grad(denoising_loss)(state.network, batch)
+    if _has_density(state.network):
+        late = state.step >= int(LEVELS_FROM * settings.num_steps)
+        arguments = (batch, settings.level_weight * late.astype(WEIGHTS))
+        loss, gradient = eqx.filter_value_and_grad(energy_loss)(state.network, *arguments)
+    else:
+        loss, gradient = eqx.filter_value_and_grad(denoising_loss)(state.network, batch)
     updates, memory = _optimizer(settings).update(gradient, state.memory)
     network = eqx.apply_updates(state.network, updates)
     # The first weights are forgotten faster than the average of many is.
     keep = jnp.minimum(settings.averaging, (1.0 + state.step) / (10.0 + state.step)).astype(WEIGHTS)
     average = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, state.average, network)
     return _State(network, average, memory, state.step + 1), loss
+
+
+def _has_density(network: Denoiser) -> bool:
+    return isinstance(network, EnergyNetwork) and network.kind != "score"
 
 
 def _shapes(state: _State) -> list[tuple[int, ...]]:

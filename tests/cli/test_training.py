@@ -37,7 +37,7 @@ def test_training_ends_in_weights_and_goes_on_where_it_was(scoresample, tmp_path
     first = scoresample("train", tmp_path / "galaxies.npz", "-o", tmp_path / "weights.npz", *options)
     assert first.exit_code == 0
     assert "score network, 4 steps, loss" in first.stdout
-    network, card = read_network(tmp_path / "weights.npz")
+    network, _, card = read_network(tmp_path / "weights.npz")
     assert network.kind == "score"
     assert card["settings"]["num_steps"] == 4
     again = ("train", tmp_path / "galaxies.npz", "-o", tmp_path / "weights.npz", "--resume", "-q")

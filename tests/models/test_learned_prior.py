@@ -8,13 +8,17 @@ import pytest
 
 from scoresample.errors import ConfigError, DataError, ShapeError
 from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.galaxy_box import galaxy_box
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.learned_prior import LearnedPrior
 from scoresample.models.reverse_diffusion import draw_from_noise, noise_levels_down, remove_noise
 
 
 @pytest.fixture(scope="module")
 def prior():
-    return LearnedPrior(EnergyNetwork(jax.random.key(1), "dot", (8, 12, 16)))
+    return LearnedPrior(
+        EnergyNetwork(jax.random.key(1), "residual", (8, 12, 16)), load_gaussian_prior().tables
+    )
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (17, 21), (32, 24)])
@@ -37,7 +41,7 @@ def test_its_jacobian_is_symmetric(prior):
 
 def test_another_noise_level_is_that_of_a_prior_of_it(prior):
     u = jax.random.normal(jax.random.key(2), (16, 16))
-    blurred = LearnedPrior(prior.network, noise_level=0.5)
+    blurred = LearnedPrior(prior.network, prior.tables, noise_level=0.5)
     np.testing.assert_allclose(prior.score_at(u, jnp.asarray(0.5)), blurred.score(u), rtol=1e-4, atol=1e-4)
     assert not np.allclose(prior.score_at(u, 0.5), prior.score(u), rtol=0.1)
 
@@ -56,22 +60,29 @@ def test_bad_input(prior):
         prior.log_prob(jnp.zeros((16, 16)).at[3, 4].set(jnp.nan))
     with pytest.raises(DataError, match="1 of 256 values of a morphology are not finite"):
         prior.score(jnp.zeros((16, 16)).at[3, 4].set(jnp.nan))
-    with pytest.raises(ConfigError, match=r"noise_level is 0.0001; the network was trained for 0.008 to 80"):
+    with pytest.raises(ConfigError, match=r"noise_level is 0.0001; the network was trained for 0.05 to 80"):
         prior.score_at(jnp.zeros((16, 16)), 1e-4)
-    with pytest.raises(ConfigError, match=r"noise_level is 0.001; the network was trained for 0.02 to 10"):
-        LearnedPrior(prior.network, noise_level=0.001)
+    with pytest.raises(ConfigError, match=r"noise_level is 0.001; the network was trained for 0.05 to 10"):
+        LearnedPrior(prior.network, prior.tables, noise_level=0.001)
     with pytest.raises(ConfigError, match="has no density"):
-        LearnedPrior(EnergyNetwork(jax.random.key(1), "score", (8, 12, 16)))
+        LearnedPrior(EnergyNetwork(jax.random.key(1), "score", (8, 12, 16)), prior.tables)
 
 
 def test_draws_come_from_the_energy(prior):
-    """Where nothing was learned the energy is that of unit Gaussians, whose draws are known."""
-    zero = lambda p: (p.network.image_head.weight, *(head.weight for head in p.network.scalar_heads))
-    plain = eqx.tree_at(zero, prior, tuple(jnp.zeros_like(w) for w in zero(prior)))
-    draws = np.asarray(plain.sample(jax.random.key(4), (16, 16), 40))
-    assert draws.shape == (40, 16, 16)
-    variance = 1 + plain.noise_level**2
-    z = (np.mean(draws**2) / variance - 1) / np.sqrt(2 / draws.size)
+    """Where nothing was learned the energy is that of a Gaussian, whose draws are known."""
+    last = lambda p: (
+        p.network.image_head.weight,
+        p.network.pooled_head.weight,
+        *(head.weight for head in p.network.scalar_heads),
+    )
+    plain = eqx.tree_at(last, prior, tuple(jnp.zeros_like(w) for w in last(prior)))
+    draws = np.asarray(plain.sample(jax.random.key(4), (16, 16), 60))
+    assert draws.shape == (60, 16, 16)
+    box = galaxy_box(plain.tables, (16, 16))
+    along = np.einsum("kyx,nyx->nk", box.modes, draws - box.mean)
+    variance = box.variances + plain.noise_level**2
+    assert abs(np.mean(along / np.sqrt(variance)) * np.sqrt(along.size)) < 5
+    z = (np.mean(along**2 / variance) - 1) / np.sqrt(2 / along.size)
     assert abs(z) < 5
 
 

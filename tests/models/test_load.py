@@ -7,15 +7,19 @@ import pytest
 
 from scoresample.errors import ConfigError, FileFormatError
 from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.galaxy_box import galaxy_box
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.load import load_prior, prior_card, prior_hash
 from scoresample.models.weights_file import write_network
 
 
 @pytest.fixture
 def write(tmp_path):
-    def write(kind="dot", seed=1):
+    def write(kind="residual", seed=1):
         path = tmp_path / f"{kind}_{seed}.npz"
-        write_network(path, EnergyNetwork(jax.random.key(seed), kind, (4, 6, 8)), {})
+        write_network(
+            path, EnergyNetwork(jax.random.key(seed), kind, (4, 6, 8)), load_gaussian_prior().tables, {}
+        )
         return path
 
     return write
@@ -24,10 +28,11 @@ def write(tmp_path):
 def test_a_prior_from_a_file_is_the_network_in_it(write):
     path = write()
     prior = load_prior(str(path))
-    assert prior.name == "dot_1"
+    assert prior.name == "residual_1"
     u = jax.random.normal(jax.random.key(2), (16, 16))
-    network = EnergyNetwork(jax.random.key(1), "dot", (4, 6, 8))
-    energy = network.energy(u, jnp.ones((16, 16), u.dtype), jnp.asarray(prior.noise_level, u.dtype))
+    network = EnergyNetwork(jax.random.key(1), "residual", (4, 6, 8))
+    box = galaxy_box(load_gaussian_prior().tables, (16, 16))
+    energy = network.energy(u, box, jnp.asarray(prior.noise_level, u.dtype))
     np.testing.assert_allclose(prior.log_prob(u), -energy, rtol=1e-5)
     assert prior_hash(path) != prior_hash(write(seed=2))
 
@@ -36,7 +41,7 @@ def test_a_file_may_have_the_name_of_a_shipped_one(write):
     path = write()
     path = path.rename(path.with_name("gaussian.npz"))
     assert load_prior(path).name == "gaussian"
-    assert prior_card(path)["kind"] == "dot"
+    assert prior_card(path)["kind"] == "residual"
     assert prior_card("gaussian") == {}
 
 
@@ -52,5 +57,5 @@ def test_files_that_hold_no_prior(write, tmp_path):
 def test_the_noise_level_can_be_chosen(write):
     assert load_prior(write(), noise_level=0.5).noise_level == 0.5
     assert load_prior("gaussian", noise_level=0.5).noise_level == 0.5
-    with pytest.raises(ConfigError, match=r"noise_level is 0\.001; the network was trained for 0\.02 to 10"):
+    with pytest.raises(ConfigError, match=r"noise_level is 0\.001; the network was trained for 0\.05 to 10"):
         load_prior(write(), noise_level=0.001)

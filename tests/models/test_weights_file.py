@@ -8,17 +8,18 @@ import pytest
 
 from scoresample.errors import FileFormatError
 from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.weights_file import read_network, write_network
 
 
 @pytest.fixture
 def network():
-    return EnergyNetwork(jax.random.key(1), "dot", (4, 6, 8))
+    return EnergyNetwork(jax.random.key(1), "residual", (4, 6, 8))
 
 
 @pytest.fixture
 def path(network, tmp_path):
-    write_network(tmp_path / "weights.npz", network, {"seed": 1})
+    write_network(tmp_path / "weights.npz", network, load_gaussian_prior().tables, {"seed": 1})
     return tmp_path / "weights.npz"
 
 
@@ -30,11 +31,13 @@ def changed(path, **arrays):
 
 
 def test_a_network_comes_back(network, path):
-    found, card = read_network(path)
+    found, tables, card = read_network(path)
     assert jax.tree.structure(found) == jax.tree.structure(network)
     for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(network), strict=True):
         np.testing.assert_array_equal(one, other)
     assert card["seed"] == 1
+    for name, table in vars(load_gaussian_prior().tables).items():
+        np.testing.assert_allclose(getattr(tables, name), table, rtol=1e-6)
     assert card["widths"] == [4, 6, 8]
     assert [file.name for file in path.parent.iterdir()] == ["weights.npz"]
 
@@ -62,6 +65,14 @@ def test_another_architecture(path):
 def test_another_format(path):
     changed(path, card=np.frombuffer(b'{"format": "else"}', np.uint8))
     with pytest.raises(FileFormatError, match="holds 'else'"):
+        read_network(path)
+
+
+def test_a_file_without_what_it_corrects(path):
+    with np.load(path) as archive:
+        kept = {name: archive[name] for name in archive.files if name != "tables.mean"}
+    np.savez(path, **kept)
+    with pytest.raises(FileFormatError, match=r"weights.npz lacks tables.mean; make it with"):
         read_network(path)
 
 

@@ -12,10 +12,11 @@ from jaxtyping import Array, Float
 from scoresample.cli.show import prior_table
 from scoresample.errors import DataError, ScoresampleError
 from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.learned_prior import LearnedPrior
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.score_prior import ScorePrior
-from scoresample.products.prior_report import LIMITS, SIDE, report_prior, verdict_rows
+from scoresample.products.prior_report import LEVELS, LIMITS, SIDE, report_prior, verdict_rows
 from scoresample.products.prior_report_plots import plot_prior_report
 
 
@@ -73,16 +74,18 @@ def test_a_score_without_a_density_has_no_draws_and_says_its_curl(galaxies):
 
 
 def test_a_network_is_measured_at_all_levels_and_pictures_are_written(galaxies, tmp_path):
-    network = EnergyNetwork(jax.random.key(0), "dot", (4, 6, 8))
+    network = EnergyNetwork(jax.random.key(0), "residual", (4, 6, 8))
     both = {
         SIDE: galaxies[SIDE][:200],
         12: np.zeros((5, 12, 12), np.float32),
         64: np.zeros((20, 64, 64), np.float32),
     }
-    report = report_prior(LearnedPrior(network=network), both, num_draws=20, num_walkers=8, progress=False)
+    report = report_prior(
+        LearnedPrior(network, load_gaussian_prior().tables), both, num_draws=20, num_walkers=8, progress=False
+    )
     figures = report.figures
     assert set(figures["noise_left"]) == {"32", "64"}
-    assert len(figures["noise_left"]["32"]) == 9
+    assert len(figures["noise_left"]["32"]) == len(LEVELS)
     assert figures["boxes"]["number"] == 20
     assert figures["curl"]["value"] < LIMITS["curl"]
     rows = verdict_rows(figures)

@@ -8,6 +8,8 @@ import pytest
 
 from scoresample.errors import ConfigError, FileFormatError
 from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.galaxy_box import galaxy_box
+from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.training import batches, trainer
 from scoresample.training.batches import draw_batch, draw_noise_levels, held_out, num_training
 from scoresample.training.dataset import TrainingSet, as_steps
@@ -33,76 +35,84 @@ def galaxies():
     return TrainingSet(images, {"population": "blobs"})
 
 
-def test_batches_are_boxes_with_their_center_in_the_middle(galaxies):
+@pytest.fixture(scope="module")
+def tables():
+    return load_gaussian_prior().tables
+
+
+def side_of(batch):
+    return int(np.sqrt(batch.box.mask.sum()))
+
+
+def test_batches_are_boxes_with_their_center_in_the_middle(galaxies, tables):
     sides = set()
     for step in range(20):
-        batch = draw_batch(galaxies, 1, step)
-        for image, mask in zip(batch.images, batch.masks, strict=True):
-            rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-            side = rows.size
-            assert side == columns.size
-            assert mask.sum() == side**2
-            assert (image * (1 - mask) == 0).all()
+        batch = draw_batch(galaxies, tables, 1, step)
+        side = side_of(batch)
+        # In the first corner, where the prior puts boxes.
+        assert batch.box.mask[:side, :side].all()
+        for image in batch.images:
+            assert (image * (1 - batch.box.mask) == 0).all()
             peak = np.argwhere(image == image.max()).mean(axis=0)
-            np.testing.assert_allclose(peak, [(rows[0] + rows[-1]) / 2, (columns[0] + columns[-1]) / 2])
-            sides.add(side)
+            np.testing.assert_allclose(peak, [(side - 1) / 2, (side - 1) / 2])
+        sides.add(side)
     assert sides == {16, 17}  # smaller ones would be below what the prior serves
 
 
-def test_boxes_are_cut_in_the_corner_where_the_prior_puts_them(galaxies):
+def test_boxes_are_cut(galaxies, tables):
     larger = TrainingSet(
         {25: np.repeat(np.repeat(galaxies.images[17], 2, 1), 2, 2)[:, :25, :25]}, galaxies.card
     )
-    batch = draw_batch(larger, 1, 0)
-    sides = {int(np.sqrt(mask.sum())) for mask in batch.masks}
-    sides |= {int(np.sqrt(mask.sum())) for step in range(1, 40) for mask in draw_batch(larger, 1, step).masks}
-    assert sides == {19, 21, 23, 25}
-    for mask in batch.masks:
-        side = int(np.sqrt(mask.sum()))
-        assert mask[:side, :side].all()
+    batches = [draw_batch(larger, tables, 1, step) for step in range(40)]
+    assert {side_of(batch) for batch in batches} == {19, 21, 23, 25}
+    # Cut before the noise, and what galaxies look like is that of the smaller box.
+    small = next(batch for batch in batches if side_of(batch) == 19)
+    assert small.images.shape[1:] == batches[0].images.shape[1:]
+    np.testing.assert_array_equal(small.box.mean, galaxy_box(tables, (19, 19), small.box.mask.shape).mean)
 
 
 def test_noise_levels_reach_from_the_least_to_the_largest():
     levels = draw_noise_levels(np.random.default_rng(0), 20_000)
-    assert levels.min() >= 0.0079
+    assert levels.min() >= 0.0499
     assert levels.max() <= 80.1
-    assert np.mean(levels > 10) == pytest.approx(0.9 * 0.026 + 0.1 * 0.226, abs=0.004)
-    assert np.median(np.log(levels)) == pytest.approx(-1, abs=0.1)
+    assert np.mean(levels > 10) == pytest.approx(0.9 * 0.026 + 0.1 * 0.282, abs=0.004)
+    assert np.mean(levels < np.exp(-1)) == pytest.approx(0.9 * 0.5 + 0.1 * 0.271, abs=0.012)
 
 
-def test_the_same_seed_and_step_give_the_same_batch(galaxies):
-    one, same, other = (draw_batch(galaxies, *pair) for pair in ((1, 3), (1, 3), (1, 4)))
-    for a, b in zip(one, same, strict=True):
+def test_the_same_seed_and_step_give_the_same_batch(galaxies, tables):
+    one, same, other = (draw_batch(galaxies, tables, *pair) for pair in ((1, 3), (1, 3), (1, 4)))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(a, b)
     assert one.images.shape != other.images.shape or (one.images != other.images).any()
 
 
-def test_held_out_galaxies_are_never_trained_on(galaxies):
+def test_held_out_galaxies_are_never_trained_on(galaxies, tables):
     assert num_training(galaxies, 16) == 180
     assert held_out(galaxies, 16).shape == (20, 16, 16)
-    brightest = max(draw_batch(galaxies, 2, step).images.max() for step in range(30))
+    brightest = max(draw_batch(galaxies, tables, 2, step).images.max() for step in range(30))
     dimmest = held_out(galaxies, 17).max(axis=(1, 2)).min()
     assert 0.9 * dimmest < brightest < dimmest
 
 
 def test_it_learns(galaxies, tmp_path):
     """To remove noise from blobs, far better than before; and nothing from labels of pure noise."""
+    images, tables = galaxies.coordinates(16), load_gaussian_prior().tables
+    before = relative_error(EnergyNetwork(jax.random.key(1), "score", SMALL.widths), tables, images, 0.5)
     trained = train(galaxies, dataclasses.replace(SMALL, num_steps=600), tmp_path / "a.npz", progress=False)
-    images = galaxies.coordinates(16)
-    assert relative_error(trained.network, images, 0.5) < 0.25
+    assert relative_error(trained.network, tables, images, 0.5) < 0.5 * before
     rng = np.random.default_rng(3)
     noise = TrainingSet({16: as_steps(rng.normal(size=(200, 16, 16)))}, {"population": "noise"})
     useless = train(noise, dataclasses.replace(SMALL, num_steps=600), tmp_path / "b.npz", progress=False)
-    assert relative_error(useless.network, images, 0.5) > 0.5
+    assert relative_error(useless.network, tables, images, 0.5) > 0.9 * before
 
 
 def test_an_interruption_costs_nothing(galaxies, tmp_path, monkeypatch):
     whole = train(galaxies, SMALL, tmp_path / "whole.npz", progress=False)
 
-    def stops(training_set, seed, step):
+    def stops(training_set, tables, seed, step):
         if step == 25:
             raise KeyboardInterrupt
-        return draw_batch(training_set, seed, step)
+        return draw_batch(training_set, tables, seed, step)
 
     monkeypatch.setattr(trainer, "LOOK", 10)
     monkeypatch.setattr(trainer, "draw_batch", stops)
