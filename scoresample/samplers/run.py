@@ -98,9 +98,11 @@ def sample(
     else:
         known = whitening.local is not None
         if known:
-            # As many points as later, for one compiled function.
+            # Room for as many points as later, for one compiled function.
             points = jnp.zeros((num_chains, whitening.size), whitening.rest.diagonal.dtype)
-            whitening, _ = add_curvature(key_curvature, compiled, whitening, points)
+            whitening, _ = add_curvature(
+                key_curvature, compiled, whitening, points, num_points=jnp.asarray(1)
+            )
         z = _first_coordinates(key_start, whitening, starts, num_chains, disperse=known and len(starts) == 1)
         status, step_size = run.chains(
             key_run, sampler, whitening, z, adapt_mass=sampler.uses_mass and not known

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position, Scale
 from scoresample.numerics.curvature import hessian_vector, lanczos
@@ -89,6 +89,7 @@ def add_curvature(
     whitening: Whitening,
     points: Float[Array, "point n"] | None = None,
     num_directions: int | None = None,
+    num_points: int | Int[Array, ""] | None = None,
 ) -> tuple[Whitening, Float[Array, " k"]]:
     r"""Return the whitening with the leading directions of curvature, in place of any it had.
 
@@ -109,6 +110,8 @@ def add_curvature(
         Where to measure, in coordinates with ``rest`` left out; by default at the center.
     num_directions
         How many directions; by default one for every ten coordinates, at least 50 and at most `MAX_DIRECTIONS`.
+    num_points
+        Only so many of the points count, as an array so that one compiled function serves any number.
 
     Returns
     -------
@@ -125,8 +128,11 @@ def add_curvature(
         position, pull_back = jax.vjp(whitening.position, z)
         return pull_back(density.score(position))[0]
 
+    count = len(points) if num_points is None else num_points
+
     def negative_hessian(v):
-        return -jnp.mean(jax.vmap(lambda z: hessian_vector(gradient, z, v))(points), axis=0)
+        add = lambda index, total: total + hessian_vector(gradient, points[index], v)
+        return -jax.lax.fori_loop(0, count, add, jnp.zeros_like(v)) / count
 
     start = jax.random.normal(key, (size,), points.dtype)
     values, directions, _ = lanczos(negative_hessian, start, min(num_directions, size))
@@ -156,5 +162,6 @@ def recenter(
     positions = jax.vmap(whitening.position)(z)
     mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), positions)
     local = local_whitening(density, mean)
-    anew, _ = add_curvature(key, compiled, local, jax.vmap(local.coordinates)(positions))
+    points = jax.vmap(local.coordinates)(positions)
+    anew, _ = add_curvature(key, compiled, local, points, num_points=jnp.asarray(len(points)))
     return anew, jax.vmap(anew.coordinates)(positions)

@@ -13,7 +13,7 @@ import subprocess
 from scoresample.errors import DataError
 from scoresample.models.weights_file import read_network, write_network
 
-FIGURES = ("noise_left", "draws", "walk", "curl", "ring", "boxes")
+FIGURES = ("noise_left", "draws", "walk", "scale", "curl", "ring", "boxes")
 WEIGHTS = pathlib.Path(__file__).parents[1] / "models" / "weights"
 
 

@@ -16,17 +16,25 @@ from tqdm import tqdm
 
 from scoresample.errors import ConfigError, FileFormatError, one_line
 from scoresample.models.energy_network import EnergyNetwork
+from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.layers import WEIGHTS
 from scoresample.models.radial_tables import RadialTables
 from scoresample.numerics.tree_files import load_note, load_tree, save_checkpoint
 from scoresample.training.batches import Batch, draw_batch
+from scoresample.training.chains import (
+    Chains,
+    begin_chains,
+    chain_sides,
+    contrast,
+    noisy_galaxies,
+    renew,
+    wander,
+)
 from scoresample.training.dataset import TrainingSet
 from scoresample.training.denoising import Denoiser, denoising_loss, energy_loss
 
 LOOK = 50  # steps between looks at the loss
-LEVELS_FROM = 1 / 6
-"""Share of the steps that only denoise: energies are so far off at first that they would drown all else."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +51,11 @@ class TrainSettings:
         Peak of the schedule: a hundred steps up, then half a cosine down to nothing.
     level_weight
         Of the loss of the derivative by noise level, in training of energies; see `energy_loss`.
+    levels_from
+        Share of the steps that only denoise: energies are so far off at first that they would drown all else.
+    contrast_weight
+        Of the difference between galaxies and chains, see `chains.contrast`. It costs four times the rest, and comes
+        last, when energies are right but for a few nats: see `refinement`.
     averaging
         The weights kept are exponential averages; this is the share that stays at each step.
     seed
@@ -56,6 +69,8 @@ class TrainSettings:
     num_steps: int = 20_000
     learning_rate: float = 1.5e-3
     level_weight: float = 0.1
+    levels_from: float = 1 / 6
+    contrast_weight: float = 0.0
     averaging: float = 0.999
     seed: int = 1
     checkpoint_every: int = 500
@@ -70,11 +85,33 @@ class TrainSettings:
                 f"seed is {self.seed} and widths {self.widths}; the seed must be in 0 to 2**32 - 1, and there is at "
                 "least one width, none below 1."
             )
+        if not 0 <= self.levels_from <= 1 or not self.contrast_weight >= 0:
+            raise ConfigError(
+                f"levels_from is {self.levels_from:g} and contrast_weight {self.contrast_weight:g}; the first must be "
+                "in 0 to 1, the second not negative."
+            )
+        if self.contrast_weight and self.kind == "score":
+            raise ConfigError("contrast_weight is for energies, and kind is 'score'; give 0.")
         if not self.learning_rate > 0 or not self.level_weight >= 0 or not 0 <= self.averaging < 1:
             raise ConfigError(
                 f"learning_rate is {self.learning_rate:g}, level_weight {self.level_weight:g} and averaging "
                 f"{self.averaging:g}; the first must be positive, the second not negative, the third in 0 to 1."
             )
+
+
+def refinement(network: EnergyNetwork, num_steps: int = 4000, seed: int = 1) -> TrainSettings:
+    """Return settings of the second part of training, in which chains find what is wrongly likely."""
+    return TrainSettings(
+        kind=network.kind,
+        widths=network.widths,
+        num_steps=num_steps,
+        learning_rate=7e-4,
+        level_weight=0.5,
+        levels_from=0.0,
+        contrast_weight=0.02,
+        averaging=0.998,
+        seed=seed,
+    )
 
 
 class Trained(NamedTuple):
@@ -91,6 +128,7 @@ class _State(NamedTuple):
     average: Any
     memory: optax.OptState
     step: jax.Array
+    chains: dict[int, Chains]
 
 
 def train(
@@ -135,7 +173,8 @@ def train(
     if first is None:
         first = EnergyNetwork(jax.random.key(settings.seed), settings.kind, settings.widths)
     memory = optimizer.init(eqx.filter(first, eqx.is_array))
-    state = _State(first, first, memory, jnp.zeros((), jnp.int32))
+    chains = begin_chains(training_set, settings.seed) if settings.contrast_weight else {}
+    state = _State(first, first, memory, jnp.zeros((), jnp.int32), chains)
     settings_card = {"training_set": training_set.card, "settings": dataclasses.asdict(settings)}
     losses = np.zeros(0, np.float32)
     if resume and Path(checkpoint).exists():
@@ -145,7 +184,13 @@ def train(
     with tqdm(total=settings.num_steps, initial=begun, desc="training", disable=not progress) as bar:
         for step in range(begun, settings.num_steps):
             batch = draw_batch(training_set, tables, settings.seed, step)
-            state, loss = _step(settings, state, batch)
+            loss, gradient = _gradient(settings, state.network, state.step, batch)
+            if state.chains:
+                state, other = _contrast(settings, state, training_set, tables, step)
+                gradient = jax.tree.map(
+                    lambda one, two: one + settings.contrast_weight * two, gradient, other
+                )
+            state = _update(settings, state, gradient)
             found.append(loss)
             if (step + 1) % LOOK == 0 or step + 1 == settings.num_steps:
                 losses = np.concatenate([losses, np.asarray(jnp.stack(found))])
@@ -171,19 +216,41 @@ def _optimizer(settings: TrainSettings) -> optax.GradientTransformation:
 
 
 @eqx.filter_jit
-def _step(settings: TrainSettings, state: _State, batch: Batch):
-    if _has_density(state.network):
-        late = state.step >= int(LEVELS_FROM * settings.num_steps)
-        arguments = (batch, settings.level_weight * late.astype(WEIGHTS))
-        loss, gradient = eqx.filter_value_and_grad(energy_loss)(state.network, *arguments)
-    else:
-        loss, gradient = eqx.filter_value_and_grad(denoising_loss)(state.network, batch)
+def _gradient(settings: TrainSettings, network, step: jax.Array, batch: Batch):
+    """Return the loss of a batch and its gradient."""
+    if not _has_density(network):
+        return eqx.filter_value_and_grad(denoising_loss)(network, batch)
+    late = step >= int(settings.levels_from * settings.num_steps)
+    return eqx.filter_value_and_grad(energy_loss)(
+        network, batch, settings.level_weight * late.astype(WEIGHTS)
+    )
+
+
+def _contrast(
+    settings: TrainSettings, state: _State, training_set: TrainingSet, tables: RadialTables, step: int
+):
+    """Move the chains of one side; return the state with them, and the gradient of what sets galaxies apart."""
+    rng = np.random.default_rng([settings.seed, step, 1])
+    sides, shares = zip(*chain_sides(training_set).items(), strict=True)
+    side = int(rng.choice(sides, p=shares))
+    chains = renew(state.chains[side], training_set, side, rng)
+    box = galaxy_box(tables, (side, side))
+    chains = wander(state.network, box, chains, jax.random.fold_in(jax.random.key(settings.seed), step))
+    gradient = _contrast_gradient(state.network, box, noisy_galaxies(training_set, side, chains, rng), chains)
+    return state._replace(chains=state.chains | {side: chains}), gradient
+
+
+_contrast_gradient = eqx.filter_jit(eqx.filter_grad(contrast))
+
+
+@eqx.filter_jit
+def _update(settings: TrainSettings, state: _State, gradient) -> _State:
     updates, memory = _optimizer(settings).update(gradient, state.memory)
     network = eqx.apply_updates(state.network, updates)
     # The first weights are forgotten faster than the average of many is.
     keep = jnp.minimum(settings.averaging, (1.0 + state.step) / (10.0 + state.step)).astype(WEIGHTS)
     average = jax.tree.map(lambda old, new: keep * old + (1 - keep) * new, state.average, network)
-    return _State(network, average, memory, state.step + 1), loss
+    return _State(network, average, memory, state.step + 1, state.chains)
 
 
 def _has_density(network: Denoiser) -> bool:

@@ -14,7 +14,7 @@ from scoresample.training import batches, trainer
 from scoresample.training.batches import draw_batch, draw_noise_levels, held_out, num_training
 from scoresample.training.dataset import TrainingSet, as_steps
 from scoresample.training.denoising import relative_error
-from scoresample.training.trainer import TrainSettings, train
+from scoresample.training.trainer import TrainSettings, refinement, train
 
 SMALL = TrainSettings(widths=(4, 6, 8), num_steps=30, learning_rate=5e-3, checkpoint_every=10, kind="score")
 
@@ -125,6 +125,32 @@ def test_an_interruption_costs_nothing(galaxies, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
+def test_refinement_goes_on_with_chains_and_an_interruption_costs_nothing(galaxies, tmp_path, monkeypatch):
+    first = EnergyNetwork(jax.random.key(1), "residual", (4, 6, 8))
+    settings = dataclasses.replace(refinement(first, num_steps=20), checkpoint_every=10)
+    monkeypatch.setattr(trainer, "LOOK", 10)
+    options = {"network": first, "progress": False}
+    whole = train(galaxies, settings, tmp_path / "whole.npz", **options)
+
+    def stops(training_set, tables, seed, step):
+        if step == 15:
+            raise KeyboardInterrupt
+        return draw_batch(training_set, tables, seed, step)
+
+    monkeypatch.setattr(trainer, "draw_batch", stops)
+    with pytest.raises(KeyboardInterrupt):
+        train(galaxies, settings, tmp_path / "part.npz", **options)
+    monkeypatch.setattr(trainer, "draw_batch", draw_batch)
+    rest = train(galaxies, settings, tmp_path / "part.npz", resume=True, **options)
+    without = train(
+        galaxies, dataclasses.replace(settings, contrast_weight=0.0), tmp_path / "c.npz", **options
+    )
+    leaves = [jax.tree.leaves(trained.network) for trained in (whole, rest, without)]
+    for one, other in zip(*leaves[:2], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert any((one != other).any() for one, other in zip(leaves[0], leaves[2], strict=True))
+
+
 def test_training_that_diverges_says_so_and_keeps_the_last_checkpoint(galaxies, tmp_path):
     wild = dataclasses.replace(SMALL, learning_rate=1e30, num_steps=60)
     with pytest.raises(ConfigError, match="training diverged: the loss is not finite at step"):
@@ -153,5 +179,9 @@ def test_checkpoints_of_other_training_are_refused(galaxies, tmp_path):
 def test_bad_settings():
     with pytest.raises(ConfigError, match="num_steps is 0"):
         TrainSettings(num_steps=0)
+    with pytest.raises(ConfigError, match="contrast_weight -1"):
+        TrainSettings(contrast_weight=-1.0)
+    with pytest.raises(ConfigError, match="contrast_weight is for energies"):
+        TrainSettings(kind="score", contrast_weight=0.1)
     with pytest.raises(ConfigError, match="averaging 1"):
         TrainSettings(averaging=1.0)

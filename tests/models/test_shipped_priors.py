@@ -1,0 +1,107 @@
+"""The priors in the package: they load, are densities, and remove noise from galaxies they have never seen."""
+
+import importlib.resources
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scoresample.diagnostics.prior_checks import noise_left, scores, walk
+from scoresample.models.gaussian_prior import load_gaussian_prior
+from scoresample.models.learned_prior import LearnedPrior
+from scoresample.models.load import load_prior, prior_card
+from scoresample.products.prior_report import LIMITS, verdict_rows
+
+NAMES = ("galaxies", "ztf-like")
+POPULATIONS = {"galaxies": "general", "ztf-like": "ztf-like"}
+
+
+@pytest.fixture(scope="module")
+def galaxies():
+    """Galaxies u of 32 pixels of each population, from a seed that training does not have."""
+    pytest.importorskip("galsim")
+    from scoresample.training.simulation import simulate_training_set
+
+    def images(population):
+        found = simulate_training_set(population, 77, counts={32: 160}, workers=1, progress=False)
+        return found.coordinates(32)
+
+    return {name: images(population) for name, population in POPULATIONS.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_is_a_learned_prior_with_a_card(name):
+    assert isinstance(load_prior(name), LearnedPrior)
+    file = importlib.resources.files("scoresample.models") / "weights" / f"{name}.npz"
+    assert len(file.read_bytes()) < 8e6
+    card = prior_card(name)
+    assert card["training_set"]["population"] == POPULATIONS[name]
+    assert card["settings"]["num_steps"] >= 1000
+    assert {"versions", "commit", "figures", "measured_on", "loss"} <= set(card)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_figures_on_its_card_are_within_their_limits(name):
+    """But for those that docs/priors.md says are not."""
+    over = {
+        what
+        for what, value, limit in verdict_rows(prior_card(name)["figures"])
+        if limit and not value <= limit
+    }
+    assert over <= set(LIMITS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_removes_noise_better_than_the_gaussian_does(name, galaxies):
+    images = galaxies[name]
+    noise = np.random.default_rng(1).normal(size=images.shape).astype(np.float32)
+    left = {
+        which: noise_left(lambda u, p=prior: scores(p, u), 0.14, images, noise)
+        for which, prior in (("learned", load_prior(name)), ("gaussian", load_gaussian_prior()))
+    }
+    # Of a few galaxies; the report has many.
+    assert left["learned"] < 1.1 * LIMITS["noise left, 32 pixels, noise 0.14"]
+    assert left["learned"] < 0.75 * left["gaussian"]
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (17, 33), (64, 64), (128, 128)])
+def test_boxes_of_every_size(shape):
+    prior = load_prior("galaxies")
+    draw = prior.sample(jax.random.key(1), shape, 1)[0]
+    assert draw.shape == shape
+    score = prior.score(draw)
+    assert score.shape == shape
+    step = 0.01 * score / jnp.sqrt(jnp.mean(score**2))
+    change = prior.log_prob(draw + step) - prior.log_prob(draw - step)
+    np.testing.assert_allclose(change, 2 * jnp.sum(step * score), rtol=0.02)
+    # Galaxies are bright in the middle and dark at the edge.
+    middle = draw[shape[0] // 2 - 1 : shape[0] // 2 + 2, shape[1] // 2 - 1 : shape[1] // 2 + 2]
+    assert middle.mean() > 3
+    assert abs(np.median(draw)) < 3
+
+
+def test_both_precisions_and_many_at_once():
+    prior = load_prior("galaxies")
+    draws = prior.sample(jax.random.key(2), (24, 24), 3).astype(jnp.float32)
+    together = jax.vmap(prior.score)(draws)
+    np.testing.assert_allclose(together, [prior.score(u) for u in draws], rtol=1e-3, atol=1e-2)
+    with jax.enable_x64(True):
+        exact = prior.score(jnp.asarray(np.asarray(draws[0], np.float64)))
+        assert exact.dtype == jnp.float64
+    np.testing.assert_allclose(together[0], exact, rtol=1e-2, atol=1e-2 * float(jnp.abs(exact).max()))
+
+
+def test_a_walk_on_the_prior_stays_among_galaxies(galaxies):
+    """No image is likely by chance: chains that start at galaxies end as likely as they were."""
+    prior = load_prior("galaxies")
+    few = galaxies["galaxies"][:24]
+    starts = few + prior.noise_level * np.random.default_rng(3).normal(size=few.shape).astype(np.float32)
+    ends = walk(jax.random.key(4), prior, starts, num_moves=20)
+    before, after = (
+        np.asarray(jax.lax.map(prior.log_prob, jnp.asarray(u, jnp.result_type(float))))
+        for u in (starts, ends.images)
+    )
+    assert ends.acceptance > 0.6
+    assert np.median(after) - np.median(before) < 3 * before.std()
+    assert np.abs(ends.images).max() < 1.5 * np.abs(starts).max()
