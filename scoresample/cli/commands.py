@@ -268,16 +268,33 @@ def refine(galaxies: Path, weights: Path, out: Path, steps: int, seed: int, resu
 @click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
 @click.option("--set", "population", type=click.Choice(("general", "ztf-like")),
               help="Galaxies to compare with.  [default: those it was trained on, or general]")  # fmt: skip
+@click.option(
+    "--noise-level", type=float, metavar="U", help="Of the prior, for its walk.  [default: its usual one]"
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def report_prior(
-    name: str, out: Path, draws: int, seed: int, share: float, population: str | None, quiet: bool
+    name: str,
+    out: Path,
+    draws: int,
+    seed: int,
+    share: float,
+    population: str | None,
+    noise_level: float | None,
+    quiet: bool,
 ) -> int:
     """Measure the prior NAME, shipped or a file of weights, against new galaxies: a table, pictures, report.json."""
     from scoresample.cli import show
     from scoresample.products.prior_report_files import report_prior_files
 
     figures = report_prior_files(
-        name, out, population, draws=draws, seed=seed, share=share, progress=not quiet
+        name,
+        out,
+        population,
+        noise_level=noise_level,
+        draws=draws,
+        seed=seed,
+        share=share,
+        progress=not quiet,
     )
     click.echo(show.prior_table(figures))
     click.echo(show.files(out))

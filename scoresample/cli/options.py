@@ -26,7 +26,9 @@ def model_options(function: Callable) -> Callable:
     """Add what decides the model and its MAP."""
     for option in (
         click.option("--prior", default=_DEFAULTS.prior, show_default=True,
-                     help="Prior of galaxy images, by name, or the file of its weights."),
+                     help="Prior of galaxy images: gaussian, galaxies, ztf-like, or the file of its weights."),
+        click.option("--noise-level", type=float, default=_DEFAULTS.noise_level, metavar="U",
+                     help="Blur that is part of the prior, in u.  [default: 0.3; of the Gaussian prior 0.14]"),
         click.option("--bad-plane", "bad_planes", multiple=True, metavar="NAME",
                      help="Mask plane, by name or bit number, that takes pixels out; may be given several times.  "
                      "[default: BAD, SAT, EDGE, NO_DATA]"),

@@ -1,6 +1,5 @@
 """Diagonals of negative Hessians with respect to images: of the likelihood, and of their prior."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,12 +9,13 @@ from scoresample.density.posterior import Position, Posterior
 from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology, to_coordinate, to_morphology
 from scoresample.models.priors import AbstractPrior
 from scoresample.models.rendering import SourceGroup
+from scoresample.numerics.compiling import quick_jit
 
 BATCH = 16
 """Probes of one draw in one compiled piece, between two looks at the error."""
 
 
-@eqx.filter_jit
+@quick_jit
 def likelihood_diagonals(
     posterior: Posterior, positions: Position
 ) -> dict[str, tuple[Float[Array, "draw y x"], Float[Array, "draw y x"]]]:
@@ -122,7 +122,7 @@ def _product(prior: AbstractPrior, u: Float[Array, "y x"], probe: Float[Array, "
     return -jax.jvp(prior.score, (u,), (probe.reshape(u.shape),))[1].ravel()
 
 
-@eqx.filter_jit
+@quick_jit
 def _probe(
     prior: AbstractPrior, u: Float[Array, "draw y x"], key: PRNGKeyArray
 ) -> Float[Array, "draw probe n"]:
@@ -134,7 +134,7 @@ def _probe(
     return jax.lax.map(one, (u, jax.random.split(key, len(u))))
 
 
-@eqx.filter_jit
+@quick_jit
 def _all_pixels(prior: AbstractPrior, u: Float[Array, "draw y x"]) -> Float[Array, "draw n"]:
     def entry(image, index):
         unit = jnp.zeros(image.size, image.dtype).at[index].set(1)

@@ -16,7 +16,7 @@ from scoresample.numerics.linear import LowRankScale, scale_from_covariance
 # Held-out galaxies in boxes of 40 pixels gain 21 nats from rank 64 to 96 and 8 more from 96 to 128; in boxes of
 # 20 pixels 0.8 and 0.1. The cost of a score is proportional to it.
 DEFAULT_RANK = 96
-DEFAULT_NOISE_LEVEL = 0.14  # in u: 1.4 % of the peak, the diffusion time 0.02 of the learned priors
+DEFAULT_NOISE_LEVEL = 0.14  # in u: 1.4 % of the peak, the diffusion time 0.02 of the paper
 
 
 class GaussianMorphologyPrior(AbstractLogPrior):

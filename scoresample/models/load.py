@@ -8,25 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from scoresample.errors import ConfigError
+from scoresample.models.gaussian_prior import DEFAULT_NOISE_LEVEL as GAUSSIAN_NOISE_LEVEL
 from scoresample.models.gaussian_prior import load_gaussian_prior
-from scoresample.models.learned_prior import LearnedPrior
+from scoresample.models.learned_prior import DEFAULT_NOISE_LEVEL, LearnedPrior
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.weights_file import read_network
 
 _GAUSSIAN = "gaussian.npz"
-_SHIPPED = {"galaxies": _GAUSSIAN, "gaussian": _GAUSSIAN}
+_SHIPPED = {"galaxies": "galaxies.npz", "gaussian": _GAUSSIAN, "ztf-like": "ztf-like.npz"}
 
 
-def load_prior(name: str | Path = "galaxies", *, noise_level: float = 0.14) -> AbstractLogPrior:
+def load_prior(name: str | Path = "galaxies", *, noise_level: float | None = None) -> AbstractLogPrior:
     """Return a prior on galaxy morphologies, shipped or of your own training.
 
     Parameters
     ----------
     name
-        ``galaxies``, the best there is, at present the Gaussian one; ``gaussian``; or a file of weights that
-        ``scoresample train`` wrote, ending in ``.npz``.
+        ``galaxies``, the best there is; ``ztf-like``, which knows Sersic indices 1 and 4 only, for tests with a wrong
+        prior; ``gaussian``; or a file of weights that ``scoresample train`` wrote, ending in ``.npz``.
     noise_level
-        Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`.
+        Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`. By default 0.3, and 0.14
+        for the Gaussian.
 
     Raises
     ------
@@ -36,10 +38,11 @@ def load_prior(name: str | Path = "galaxies", *, noise_level: float = 0.14) -> A
         If the file holds no weights.
     """
     if _is_gaussian(name):
-        return load_gaussian_prior(noise_level)
+        return load_gaussian_prior(GAUSSIAN_NOISE_LEVEL if noise_level is None else noise_level)
     with _file_of(name) as path:
         found = read_network(path)
-    return LearnedPrior(found.network, found.tables, noise_level, Path(name).stem)
+    level = DEFAULT_NOISE_LEVEL if noise_level is None else noise_level
+    return LearnedPrior(found.network, found.tables, level, Path(name).stem)
 
 
 def prior_card(name: str | Path) -> dict[str, Any]:

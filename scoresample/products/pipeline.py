@@ -171,7 +171,7 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     catalog = read_catalog(path, frame=observation.frame)
     if not settings.stars:
         catalog = dataclasses.replace(catalog, is_star=np.zeros(len(catalog), bool))
-    prior = load_prior(settings.prior)
+    prior = load_prior(settings.prior, noise_level=settings.noise_level)
     try:
         scene = initialize_scene(observation, catalog, background=settings.background)
     except ScoresampleError as error:

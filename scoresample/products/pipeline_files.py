@@ -23,7 +23,7 @@ from scoresample.samplers.optimize import MAPHistory, MAPResult
 
 MAP, CHECKPOINT, DRAWS, REPORT, PICTURE = "map.npz", "checkpoint.npz", "draws.nc", "report.json", "scene.png"
 CATALOGS, FLUX_DRAWS = ("fluxes.fits", "fluxes.ecsv"), "flux_draws.fits"
-_OF_THE_MODEL = ("background", "bad_planes", "psf_bands", "stars", "prior")
+_OF_THE_MODEL = ("background", "bad_planes", "psf_bands", "stars", "prior", "noise_level")
 
 
 class StoredDraws(NamedTuple):

@@ -31,7 +31,10 @@ class RunSettings:
     stars
         Whether sources that the catalog calls stars are points; if not, they are galaxies like all others.
     prior
-        Of galaxy images, a name that `load_prior` knows.
+        Of galaxy images, a name that `load_prior` knows. The learned ``galaxies`` is not yet the default: on the real
+        scene of docs/priors.md its chains do not converge.
+    noise_level
+        Of the prior; None for its usual one.
     images
         Which draws of the images ``draws.nc`` keeps: ``thin`` (every tenth), ``all`` or ``none``.
     num_flux_draws
@@ -53,7 +56,8 @@ class RunSettings:
     bad_planes: tuple[str | int, ...] = ()
     psf_bands: tuple[str, ...] = ()
     stars: bool = True
-    prior: str = "galaxies"
+    prior: str = "gaussian"
+    noise_level: float | None = None
     images: str = "thin"
     num_flux_draws: int = 100
 

@@ -17,6 +17,7 @@ def report_prior_files(
     out: str | Path,
     population: str | None = None,
     *,
+    noise_level: float | None = None,
     draws: int = 2000,
     seed: int = 0,
     share: float = 1.0,
@@ -33,6 +34,8 @@ def report_prior_files(
     population
         Of the galaxies, as `simulate_training_set` has them; by default those that the prior was trained on, or else
         the general ones.
+    noise_level
+        Of the prior, for its walk and its curl; None for its usual one.
     draws, seed, share
         How many draws of the prior, what decides all, and the part of the usual number of galaxies.
     progress
@@ -43,7 +46,7 @@ def report_prior_files(
     ConfigError
         If there is no such prior, a number is out of range, or GalSim is not there.
     """
-    prior, card = load_prior(name), prior_card(name)
+    prior, card = load_prior(name, noise_level=noise_level), prior_card(name)
     if min(draws, share) <= 0 or not 0 <= seed < 2**32:
         raise ConfigError(
             f"draws is {draws}, share {share:g} and seed {seed}; the first two must be positive and the "

@@ -1,12 +1,12 @@
 """The compiled pieces of a run: some steps of all chains at once."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Key, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity
+from scoresample.numerics.compiling import jit_to_run_once, quick_jit
 from scoresample.samplers.adaptation import AdaptationState, WindowAdaptation
 from scoresample.samplers.base import AbstractKernel
 from scoresample.samplers.integrators import MAX_ROTATION, Integrator, leapfrog, rotation
@@ -31,7 +31,7 @@ def _integrator(whitening: Whitening) -> Integrator:
     return leapfrog if whitening.local is None else rotation
 
 
-@eqx.filter_jit
+@jit_to_run_once
 def start_chains(kernel: AbstractKernel, density: AbstractDensity, whitening: Whitening, z):
     """Return the states of chains at their first coordinates."""
     return jax.vmap(lambda point: kernel.init(_log_prob(density, whitening), point))(z)
@@ -72,7 +72,7 @@ def draw(kernel, adaptation, density, whitening, key, states, adapting, first: i
     return states, out
 
 
-@eqx.filter_jit
+@quick_jit
 def _advance(
     kernel: AbstractKernel,
     adaptation: WindowAdaptation,
@@ -116,7 +116,7 @@ def _advance(
     return states, adapting, out
 
 
-@eqx.filter_jit
+@quick_jit
 def draw_normal(
     density: AbstractDensity,
     whitening: Whitening,

@@ -8,6 +8,7 @@ from jaxtyping import PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity
 from scoresample.errors import DataError
+from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.curvature import hessian_vector
 from scoresample.numerics.linear import LowRankScale
 from scoresample.samplers.base import AbstractSampler
@@ -62,7 +63,7 @@ class Laplace(AbstractSampler):
         return whitening
 
 
-@eqx.filter_jit
+@quick_jit
 def _negative_hessian(density: AbstractDensity, whitening: Whitening):
     z = jnp.zeros(whitening.size, whitening.rest.diagonal.dtype)
 

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError
+from scoresample.numerics.compiling import quick_jit
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening
 
@@ -185,14 +186,14 @@ class Climber(eqx.Module):
             return optax.scale_by_lbfgs(memory_size=20)
         return optax.adam(optax.cosine_onecycle_schedule(self.max_steps, self.learning_rate, pct_start=0.2))
 
-    @eqx.filter_jit
+    @quick_jit
     def init(self, density: AbstractDensity, whitening: Whitening) -> ClimbState:
         """Return the state at the center of a whitening, before the first evaluation."""
         z = jnp.zeros(whitening.size, whitening.rest.diagonal.dtype)
         infinity = jnp.asarray(jnp.inf, z.dtype)
         return ClimbState(z, infinity, z, z, jnp.ones((), z.dtype), self.optimizer().init(z))
 
-    @eqx.filter_jit
+    @quick_jit
     def climb(self, density: AbstractDensity, whitening: Whitening, state: ClimbState, num_steps: int):
         """Take steps in one compiled piece; return the state and rows of (log_prob, score rms, step rms)."""
 

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position, Scale
+from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.curvature import hessian_vector, lanczos
 from scoresample.numerics.linear import LowRankScale, identity_scale
 from scoresample.numerics.trees import flatten
@@ -82,7 +83,7 @@ MAX_DIRECTIONS = 300
 """Most directions of curvature that are learned; each costs one Hessian-vector product, about three scores."""
 
 
-@eqx.filter_jit
+@quick_jit
 def add_curvature(
     key: PRNGKeyArray,
     density: AbstractDensity,

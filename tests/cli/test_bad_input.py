@@ -89,6 +89,7 @@ def test_a_run_that_never_began_makes_no_folder(scoresample, tmp_path, one_line_
         (("--seed", 2**32), ["seed is 4294967296", "below 2**32"]),
         (("--sampler", "gibbs"), ["gibbs", "nuts", "laplace"]),
         (("--prior", "dark"), ["no prior 'dark'", "galaxies"]),
+        (("--prior", "galaxies", "--noise-level", "0.001"), ["noise_level is 0.001", "0.05 to 10"]),
         (("--draws", "many"), ["many", "integer"]),
         (("--bad-plane", "NOSUCH"), []),
         (("--nonsense",), ["--nonsense", "--help"]),

@@ -35,6 +35,29 @@ def test_steps_one_at_a_time_lead_to_what_run_writes(scoresample, tiny, finished
         assert rows[0] == pytest.approx(rows[1])  # stored arrays lie otherwise in memory, and sum otherwise
 
 
+def test_the_prior_of_the_map_and_its_noise_level_are_kept(scoresample, tiny, tmp_path):
+    result = scoresample(
+        "map",
+        tiny,
+        "-o",
+        tmp_path,
+        "--quiet",
+        "--max-steps",
+        "5",
+        "--prior",
+        "galaxies",
+        "--noise-level",
+        "0.5",
+    )
+    assert "MAP: " in result.stdout
+    few = ("--sampler", "mala", "--chains", "1", "--warmup", "0", "--draws", "3", "--quiet")
+    scoresample("sample", tiny, "-o", tmp_path, *few)
+    note = json.loads(load_draws(tmp_path / "draws.nc").attrs["settings"])
+    assert note["run"]["prior"] == "galaxies"
+    assert note["input"]["prior"]["name"] == "galaxies"
+    assert note["run"]["noise_level"] == note["input"]["prior"]["noise_level"] == 0.5
+
+
 def test_catalog_and_diagnosis_again_from_the_thinned_draws_of_a_run(scoresample, tiny, finished, tmp_path):
     for name in ("map.npz", "draws.nc"):
         shutil.copy(finished[0] / name, tmp_path / name)

@@ -29,7 +29,9 @@ def test_a_prior_from_a_file_is_the_network_in_it(write):
     path = write()
     prior = load_prior(str(path))
     assert prior.name == "residual_1"
-    u = jax.random.normal(jax.random.key(2), (16, 16))
+    y, x = jnp.indices((16, 16)) - 7.5
+    galaxy = 6 * jnp.exp(-(x**2 + y**2) / 8)  # within what galaxies are; see LearnedPrior
+    u = galaxy + 0.3 * prior.noise_level * jax.random.normal(jax.random.key(2), (16, 16))
     network = EnergyNetwork(jax.random.key(1), "residual", (4, 6, 8))
     box = galaxy_box(load_gaussian_prior().tables, (16, 16))
     energy = network.energy(u, box, jnp.asarray(prior.noise_level, u.dtype))
@@ -55,6 +57,7 @@ def test_files_that_hold_no_prior(write, tmp_path):
 
 
 def test_the_noise_level_can_be_chosen(write):
+    assert [load_prior(name).noise_level for name in (write(), "gaussian")] == [0.3, 0.14]
     assert load_prior(write(), noise_level=0.5).noise_level == 0.5
     assert load_prior("gaussian", noise_level=0.5).noise_level == 0.5
     with pytest.raises(ConfigError, match=r"noise_level is 0\.001; the network was trained for 0\.05 to 10"):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scoresample.diagnostics.prior_checks import noise_left, scores, walk
+from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.learned_prior import LearnedPrior
 from scoresample.models.load import load_prior, prior_card
@@ -41,15 +42,34 @@ def test_it_is_a_learned_prior_with_a_card(name):
     assert {"versions", "commit", "figures", "measured_on", "loss"} <= set(card)
 
 
+MISSED = {
+    "galaxies": {
+        "noise left, 64 pixels, noise 0.14": 0.03,
+        "draws, total flux": 0.07,
+        "draws, ellipticity": 0.07,
+        "draws, concentration": 0.07,
+        "draws, asymmetry": 0.07,
+        "walk, total flux": 0.13,
+        "walk, ellipticity": 0.13,
+    },
+    "ztf-like": {
+        "draws, ellipticity": 0.15,
+        "draws, concentration": 0.15,
+        "walk, ellipticity": 0.15,
+        "walk, concentration": 0.22,
+        "walk, asymmetry": 0.15,
+    },
+}
+"""Figures of the report card beyond their limits, as docs/priors.md says, and what they are at most."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_figures_on_its_card_are_within_their_limits(name):
-    """But for those that docs/priors.md says are not."""
-    over = {
-        what
-        for what, value, limit in verdict_rows(prior_card(name)["figures"])
-        if limit and not value <= limit
-    }
-    assert over <= set(LIMITS)
+    """Or among those that docs/priors.md says are missed, and by how much."""
+    rows = verdict_rows(prior_card(name)["figures"])
+    assert len(rows) > 30
+    limits = LIMITS | MISSED[name]
+    assert [(what, value) for what, value, limit in rows if limit and not value <= limits[what]] == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -58,7 +78,10 @@ def test_it_removes_noise_better_than_the_gaussian_does(name, galaxies):
     noise = np.random.default_rng(1).normal(size=images.shape).astype(np.float32)
     left = {
         which: noise_left(lambda u, p=prior: scores(p, u), 0.14, images, noise)
-        for which, prior in (("learned", load_prior(name)), ("gaussian", load_gaussian_prior()))
+        for which, prior in (
+            ("learned", load_prior(name, noise_level=0.14)),
+            ("gaussian", load_gaussian_prior(0.14)),
+        )
     }
     # Of a few galaxies; the report has many.
     assert left["learned"] < 1.1 * LIMITS["noise left, 32 pixels, noise 0.14"]
@@ -87,9 +110,26 @@ def test_both_precisions_and_many_at_once():
     together = jax.vmap(prior.score)(draws)
     np.testing.assert_allclose(together, [prior.score(u) for u in draws], rtol=1e-3, atol=1e-2)
     with jax.enable_x64(True):
-        exact = prior.score(jnp.asarray(np.asarray(draws[0], np.float64)))
-        assert exact.dtype == jnp.float64
-    np.testing.assert_allclose(together[0], exact, rtol=1e-2, atol=1e-2 * float(jnp.abs(exact).max()))
+        exact = np.asarray(prior.score(jnp.asarray(np.asarray(draws[0], np.float64))))
+    assert exact.dtype == np.float64
+    np.testing.assert_allclose(together[0], exact, rtol=1e-2, atol=1e-2 * np.abs(exact).max())
+
+
+def test_it_falls_off_outside_of_the_values_that_galaxies_have(galaxies):
+    """As noise does. A likelihood can reach S of many times the peak, where the network alone would let it stay."""
+    prior, level = load_prior("galaxies"), load_prior("galaxies").noise_level
+    noise = np.random.default_rng(5).normal(size=galaxies["galaxies"].shape).astype(np.float32)
+    noisy = galaxies["galaxies"] + level * noise
+    alone = lambda u: -prior.network.energy(u, galaxy_box(prior.tables, u.shape), jnp.asarray(level))
+    rest = np.array([prior.log_prob(u) - alone(u) for u in jnp.asarray(noisy[:40])])
+    assert np.abs(rest).max() < 0.5 and np.median(np.abs(rest)) < 1e-2
+    log_prob = jax.jit(lambda u: prior.log_prob(u))
+    usual = log_prob(jnp.asarray(noisy[0]))
+    for changed in (4 * noisy[0], noisy[0] - 3, np.roll(noisy[0], 12, axis=0)):
+        assert log_prob(jnp.asarray(changed)) < usual - 20
+    far = jnp.asarray(noisy[0]).at[16, 16].set(30.0)
+    added = prior.score(far) - jax.grad(alone)(far)
+    np.testing.assert_allclose(added[16, 16], -(30 - 9 - 3 * level) / level**2, rtol=1e-3)
 
 
 def test_a_walk_on_the_prior_stays_among_galaxies(galaxies):
