@@ -14,6 +14,7 @@ from scoresample.models.learned_prior import LearnedPrior
 from scoresample.models.morphology import COORDINATE_SCALE, to_coordinate, to_morphology
 from scoresample.models.priors import AbstractLogPrior, AbstractPrior
 from scoresample.samplers.base import Tuning
+from scoresample.samplers.energies import ValueTarget
 from scoresample.samplers.hmc import HMC
 from scoresample.samplers.integrators import leapfrog
 
@@ -300,19 +301,19 @@ def _walk(
     step_size,
 ):
     kernel, shape, size = HMC(trajectory_length=3.0), z.shape[1:], z[0].size
-    log_prob = lambda flat: prior.log_prob(prior.noise_level * flat.reshape(shape))
+    target = ValueTarget(lambda flat: prior.log_prob(prior.noise_level * flat.reshape(shape)))
     tuning = Tuning(jnp.asarray(step_size, z.dtype), jnp.ones(size, z.dtype), jnp.asarray(kernel.max_steps))
 
     def chain(pair):
         start, own = pair
-        state = kernel.init(log_prob, start.ravel())
+        state = kernel.init(target, start.ravel())
 
         def move(index, carry):
             state, accepted = carry
             # Lengths are shared, so that chains that go together take equally many steps.
             shared = jax.random.fold_in(key, index)
             one = jax.random.fold_in(own, index)
-            state, stats = kernel.step(one, shared, state, log_prob, leapfrog, tuning)
+            state, stats = kernel.step(one, shared, state, target, leapfrog, tuning)
             return state, accepted + stats["acceptance_rate"] / num_moves
 
         state, accepted = jax.lax.fori_loop(0, num_moves, move, (state, jnp.zeros((), z.dtype)))

@@ -1,7 +1,6 @@
 """What all samplers share: their settings, their state, their result."""
 
 import abc
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -9,8 +8,9 @@ import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position
-from scoresample.errors import ConfigError, ScoreOnlyError
+from scoresample.samplers.energies import AbstractTarget
 from scoresample.samplers.integrators import Integrator
+from scoresample.samplers.whitening import Whitening
 
 
 class Draws(NamedTuple):
@@ -62,17 +62,16 @@ class AbstractSampler(eqx.Module):
 
 
 class AbstractKernel(AbstractSampler):
-    """A Markov chain that compares log_prob between points, in flat coordinates.
+    """A Markov chain in flat coordinates.
 
     ``step`` is pure: it is vectorized over chains and compiled by `samplers.run`.
     """
 
-    energy: eqx.AbstractVar[str]
     target_acceptance: eqx.AbstractVar[float]
     uses_mass: eqx.AbstractClassVar[bool]
 
     @abc.abstractmethod
-    def init(self, log_prob, z: Float[Array, " n"]):
+    def init(self, target: AbstractTarget, z: Float[Array, " n"]):
         """Return the state of a chain at a point."""
 
     @abc.abstractmethod
@@ -81,25 +80,27 @@ class AbstractKernel(AbstractSampler):
         key: PRNGKeyArray,
         shared: PRNGKeyArray,
         state,
-        log_prob: Callable,
+        target: AbstractTarget,
         integrator: Integrator,
         tuning: Tuning,
     ) -> tuple[Any, dict[str, Array]]:
         """Return the next state and its statistics; ``shared`` is the same key for all chains."""
 
+    @abc.abstractmethod
+    def target(self, density: AbstractDensity, whitening: Whitening) -> AbstractTarget:
+        """Return the density in flat coordinates, with what this kernel needs to know of it."""
+
     def first_step_size(self, size: int) -> float:
         """Return where warm-up starts; coordinates are of order one."""
         return size**-0.25
 
+    def resolved(self, density: AbstractDensity) -> "AbstractKernel":
+        """Return these settings with what they leave to the density decided."""
+        return self
+
+    @abc.abstractmethod
     def check(self, density: AbstractDensity) -> None:
-        """Raise `ScoreOnlyError`, before anything is compiled, if the density lacks the values needed."""
-        if self.energy not in ("auto", "log_prob"):
-            raise ConfigError(f"{self.name}: energy is {self.energy!r}; it must be 'auto' or 'log_prob'.")
-        if not density.has_log_prob:
-            raise ScoreOnlyError(
-                f"{self.name} compares log_prob between points, but term {density.score_only_terms[0]!r} gives "
-                "only a score. Use a prior with a density, such as the default one."
-            )
+        """Raise, before anything is compiled, if the settings are wrong or the density lacks what is needed."""
 
 
 def settings_of(sampler: AbstractSampler) -> dict[str, Any]:

@@ -22,10 +22,6 @@ def step_keys(key: PRNGKeyArray, step: Array, num_chains: int) -> tuple[Key[Arra
     return keys[:-1], keys[-1]
 
 
-def _log_prob(density: AbstractDensity, whitening: Whitening):
-    return lambda z: density.log_prob(whitening.position(z))
-
-
 def _integrator(whitening: Whitening) -> Integrator:
     """Where coordinates are round, steps rotate; where scales are still to be learned, they leap."""
     return leapfrog if whitening.local is None else rotation
@@ -34,7 +30,8 @@ def _integrator(whitening: Whitening) -> Integrator:
 @jit_to_run_once
 def start_chains(kernel: AbstractKernel, density: AbstractDensity, whitening: Whitening, z):
     """Return the states of chains at their first coordinates."""
-    return jax.vmap(lambda point: kernel.init(_log_prob(density, whitening), point))(z)
+    target = kernel.target(density, whitening)
+    return jax.vmap(lambda point: kernel.init(target, point))(z)
 
 
 def warm_up(
@@ -88,7 +85,7 @@ def _advance(
     ends_window: Array,
 ):
     """Take steps in warm-up or after it. One function for both: it takes longer to compile than to run."""
-    log_prob, integrator = _log_prob(density, whitening), _integrator(whitening)
+    target, integrator = kernel.target(density, whitening), _integrator(whitening)
     largest = MAX_ROTATION if integrator is rotation else jnp.inf
 
     def step(index, carry):
@@ -98,9 +95,8 @@ def _advance(
         tuning = tuning._replace(step_size=jnp.minimum(tuning.step_size, largest))
         keys, shared = step_keys(key, first + index, states.position.shape[0])
         move, derive = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-        states, stats = jax.vmap(lambda k, s: kernel.step(k, shared, s, log_prob, integrator, tuning))(
-            move, states
-        )
+        one = lambda k, s: kernel.step(k, shared, s, target, integrator, tuning)
+        states, stats = jax.vmap(one)(move, states)
         acceptance = stats["acceptance_rate"]
         learned = adaptation.update(adapting, states.position, acceptance, slow[index], ends_window[index])
         adapting = jax.tree.map(lambda a, b: jnp.where(warming, a, b), learned, adapting)

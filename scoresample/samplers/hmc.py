@@ -3,17 +3,20 @@
 from typing import Any
 
 import blackjax.mcmc.hmc
-import blackjax.mcmc.mala
 import blackjax.mcmc.nuts
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from blackjax.mcmc.hmc import HMCState
+from jaxtyping import Array, PRNGKeyArray
 
-from scoresample.samplers.base import AbstractKernel, Tuning
+from scoresample.samplers.base import Tuning
+from scoresample.samplers.energies import WorkTarget
+from scoresample.samplers.hamiltonian import AbstractHamiltonian
+from scoresample.samplers.integrators import leapfrog, whole_trajectory
 
 
-class NUTS(AbstractKernel):
+class NUTS(AbstractHamiltonian):
     """The no-U-turn sampler (Hoffman & Gelman 2014), with multinomial sampling along the trajectory.
 
     Parameters
@@ -22,35 +25,27 @@ class NUTS(AbstractKernel):
         Mean acceptance that warm-up adapts the step size to.
     max_doublings
         Trajectories have at most ``2**max_doublings`` steps.
-    energy
-        ``log_prob``: energies from the density's values. ``auto`` is the same.
+    energy, quadrature
+        How energies are known, see `AbstractHamiltonian`.
     """
 
     uses_mass = True
     target_acceptance: float = eqx.field(static=True, default=0.8)
     max_doublings: int = eqx.field(static=True, default=10)
     energy: str = eqx.field(static=True, default="auto")
+    quadrature: str = eqx.field(static=True, default="simpson")
 
-    def init(self, log_prob, z: Float[Array, " n"]):
-        return blackjax.mcmc.hmc.init(z, log_prob)
-
-    def step(
-        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, integrator, tuning: Tuning
-    ) -> tuple[Any, dict[str, Array]]:
+    def move(
+        self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
+    ) -> tuple[HMCState, dict[str, Array]]:
         kernel = blackjax.mcmc.nuts.build_kernel(integrator)
         state, info = kernel(
-            key, state, log_prob, tuning.step_size, tuning.inverse_mass, max_num_doublings=self.max_doublings
+            key, state, target, tuning.step_size, tuning.inverse_mass, max_num_doublings=self.max_doublings
         )
-        return state, {
-            "log_prob": state.logdensity,
-            "acceptance_rate": info.acceptance_rate,
-            "diverging": info.is_divergent,
-            "energy": info.energy,
-            "num_steps": info.num_integration_steps,
-        }
+        return state, _statistics(info) | {"num_steps": info.num_integration_steps}
 
 
-class HMC(AbstractKernel):
+class HMC(AbstractHamiltonian):
     r"""Hamiltonian Monte Carlo with trajectories of random length.
 
     The length l is uniform between 1/3 and 5/3 of ``trajectory_length``: a fixed one would return to its start in
@@ -67,22 +62,22 @@ class HMC(AbstractKernel):
         Trajectories have at most this many steps.
     target_acceptance
         Mean acceptance that warm-up adapts the step size to.
-    energy
-        ``log_prob``: energies from the density's values. ``auto`` is the same.
+    energy, quadrature
+        How energies are known, see `AbstractHamiltonian`. The rule ``chord`` integrates the score once for each
+        trajectory, in a straight line from end to end: cheaper where trajectories are many steps long, and less exact.
     """
 
+    quadratures = (*AbstractHamiltonian.quadratures, "chord")
     uses_mass = True
     trajectory_length: float = eqx.field(static=True, default=3.0)
     max_steps: int = eqx.field(static=True, default=256)
     target_acceptance: float = eqx.field(static=True, default=0.8)
     energy: str = eqx.field(static=True, default="auto")
+    quadrature: str = eqx.field(static=True, default="simpson")
 
-    def init(self, log_prob, z: Float[Array, " n"]):
-        return blackjax.mcmc.hmc.init(z, log_prob)
-
-    def step(
-        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, integrator, tuning: Tuning
-    ) -> tuple[Any, dict[str, Array]]:
+    def move(
+        self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
+    ) -> tuple[HMCState, dict[str, Array]]:
         # All chains share the length: together they would have to wait for the longest.
         length = self.trajectory_length * jax.random.uniform(shared, (), tuning.step_size.dtype, 1 / 3, 5 / 3)
         most = jnp.minimum(self.max_steps, tuning.max_steps)
@@ -90,45 +85,46 @@ class HMC(AbstractKernel):
         step_size = jnp.minimum(
             tuning.step_size, length / num_steps
         )  # so that the length is as random as drawn
+        in_parts = num_steps
+        if isinstance(target, WorkTarget) and target.quadrature is None:
+            integrator, in_parts = whole_trajectory(integrator, num_steps, self.rule), 1
         kernel = blackjax.mcmc.hmc.build_kernel(integrator)
-        state, info = kernel(key, state, log_prob, step_size, tuning.inverse_mass, num_steps)
-        return state, {
-            "log_prob": state.logdensity,
-            "acceptance_rate": info.acceptance_rate,
-            "diverging": info.is_divergent,
-            "energy": info.energy,
-            "num_steps": num_steps,
-        }
+        state, info = kernel(key, state, target, step_size, tuning.inverse_mass, in_parts)
+        return state, _statistics(info) | {"num_steps": num_steps}
 
 
-class MALA(AbstractKernel):
+class MALA(AbstractHamiltonian):
     """The Metropolis-adjusted Langevin algorithm: one step along the score, then accept or reject.
 
     Parameters
     ----------
     target_acceptance
         0.57 is best in high dimension (Roberts & Rosenthal 1998).
-    energy
-        ``log_prob``: values from the density. ``auto`` is the same.
+    energy, quadrature
+        How energies are known, see `AbstractHamiltonian`.
     """
 
     uses_mass = False
     target_acceptance: float = eqx.field(static=True, default=0.57)
     energy: str = eqx.field(static=True, default="auto")
+    quadrature: str = eqx.field(static=True, default="simpson")
 
-    def init(self, log_prob, z: Float[Array, " n"]):
-        return blackjax.mcmc.mala.init(z, log_prob)
-
-    def step(
-        self, key: PRNGKeyArray, shared: PRNGKeyArray, state, log_prob, integrator, tuning: Tuning
-    ) -> tuple[Any, dict[str, Array]]:
-        kernel = blackjax.mcmc.mala.build_kernel()
-        state, info = kernel(key, state, log_prob, tuning.step_size)
-        return state, {
-            "log_prob": state.logdensity,
-            "acceptance_rate": info.acceptance_rate,
-            "num_steps": jnp.ones((), int),
-        }
+    def move(
+        self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
+    ) -> tuple[HMCState, dict[str, Array]]:
+        # A Langevin step of size h is one leap of size sqrt(2 h), whatever coordinates rotate otherwise.
+        kernel = blackjax.mcmc.hmc.build_kernel(leapfrog)
+        leap = jnp.sqrt(2 * tuning.step_size)
+        state, info = kernel(key, state, target, leap, jnp.ones_like(state.position), 1)
+        return state, _statistics(info) | {"num_steps": jnp.ones((), int)}
 
     def first_step_size(self, size: int) -> float:
         return size ** (-1 / 3)
+
+
+def _statistics(info: Any) -> dict[str, Array]:
+    return {
+        "acceptance_rate": info.acceptance_rate,
+        "diverging": info.is_divergent,
+        "energy": info.energy,
+    }

@@ -4,20 +4,32 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from blackjax.mcmc.integrators import IntegratorState, velocity_verlet
+from blackjax.mcmc.integrators import IntegratorState
+from jaxtyping import Array, Int
 
-Integrator = Callable[[Callable, Callable], Callable]
-"""Maps (log density, kinetic energy) to a function of (`IntegratorState`, step size)."""
+from scoresample.samplers.energies import AbstractTarget, Quadrature, WorkTarget
 
-leapfrog: Integrator = velocity_verlet
-"""The usual one: half a kick by the score, a straight drift, half a kick."""
-
+Integrator = Callable[[AbstractTarget, Callable], Callable]
+"""Maps (target, kinetic energy) to a function of (`IntegratorState`, step size)."""
 
 MAX_ROTATION = 1.0
 """Largest step of a rotation that is worth taking: near a whole turn it would lead back to where it began."""
 
 
-def rotation(log_prob: Callable, kinetic_energy: Callable) -> Callable:
+def leapfrog(target: AbstractTarget, kinetic_energy: Callable) -> Callable:
+    """Return the usual steps: half a kick by the score, a straight drift, half a kick."""
+
+    def step(state: IntegratorState, step_size) -> IntegratorState:
+        z, momentum, _, known = state
+        momentum = momentum + 0.5 * step_size * target.score(known)
+        z = z + step_size * jax.grad(kinetic_energy)(momentum)
+        value, known = target.follow(state, z)
+        return IntegratorState(z, momentum + 0.5 * step_size * target.score(known), value, known)
+
+    return step
+
+
+def rotation(target: AbstractTarget, kinetic_energy: Callable) -> Callable:
     r"""Return steps that follow a standard normal exactly, and kick only by what is left of the score.
 
     With the score :math:`s(z) = -z + r(z)`, a step of size :math:`\epsilon` is
@@ -31,14 +43,32 @@ def rotation(log_prob: Callable, kinetic_energy: Callable) -> Callable:
     shrink with the number of dimensions (Shahbaba et al. 2014, Split HMC; Beskos et al. 2011, HMC on Hilbert
     spaces). The mass matrix must be the identity.
     """
-    value_and_grad = jax.value_and_grad(log_prob)
 
     def step(state: IntegratorState, step_size) -> IntegratorState:
-        z, momentum, _, score = state
-        momentum = momentum + 0.5 * step_size * (score + z)
+        z, momentum, _, known = state
+        momentum = momentum + 0.5 * step_size * (target.score(known) + z)
         cosine, sine = jnp.cos(step_size), jnp.sin(step_size)
         z, momentum = cosine * z + sine * momentum, cosine * momentum - sine * z
-        value, score = value_and_grad(z)
-        return IntegratorState(z, momentum + 0.5 * step_size * (score + z), value, score)
+        value, known = target.follow(state, z)
+        return IntegratorState(z, momentum + 0.5 * step_size * (target.score(known) + z), value, known)
 
     return step
+
+
+def whole_trajectory(integrator: Integrator, num_steps: int | Int[Array, ""], rule: Quadrature) -> Integrator:
+    """Return the integrator whose one step is a trajectory, with one integral of the score from end to end.
+
+    For a `WorkTarget` without a rule of its own. Where the score is a gradient, work does not depend on the way.
+    """
+
+    def of(target: WorkTarget, kinetic_energy: Callable) -> Callable:
+        one = integrator(target, kinetic_energy)
+
+        def step(state: IntegratorState, step_size) -> IntegratorState:
+            end = jax.lax.fori_loop(0, num_steps, lambda _, now: one(now, step_size), state)
+            work = target.work(state.position, end.position, rule)
+            return end._replace(logdensity=end.logdensity + work)
+
+        return step
+
+    return of

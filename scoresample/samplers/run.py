@@ -71,7 +71,7 @@ def sample(
     Raises
     ------
     ScoreOnlyError
-        Before compiling, if the sampler needs values and a term has only a score.
+        Before compiling, if the sampler is to compare values (``energy="log_prob"``) and a term has only a score.
     PositionError
         If a start does not fit the density.
     ConfigError
@@ -81,6 +81,7 @@ def sample(
     _check_sizes(num_chains, num_warmup, num_draws)
     if isinstance(sampler, AbstractKernel):
         sampler.check(density)
+        sampler = sampler.resolved(density)
     starts = _starts(density, start, num_chains)
     begun = time.perf_counter()
     compiled = density.for_compilation()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from blackjax.mcmc.integrators import IntegratorState
 
+from scoresample.samplers.energies import ValueTarget
 from scoresample.samplers.integrators import leapfrog, rotation
 
 
@@ -28,7 +29,7 @@ def state_at(log_prob, seed=0, size=3):
 
 
 def follow(integrator, log_prob, state, step_size, num_steps):
-    step = jax.jit(integrator(log_prob, kinetic))
+    step = jax.jit(integrator(ValueTarget(log_prob), kinetic))
     for _ in range(num_steps):
         state = step(state, step_size)
     return state
@@ -63,7 +64,7 @@ def test_it_keeps_volume():
     def flow(point):
         z, momentum = jnp.split(point, 2)
         value, score = jax.value_and_grad(skewed)(z)
-        end = rotation(skewed, kinetic)(IntegratorState(z, momentum, value, score), 0.4)
+        end = rotation(ValueTarget(skewed), kinetic)(IntegratorState(z, momentum, value, score), 0.4)
         return jnp.concatenate([end.position, end.momentum])
 
     jacobian = jax.jacobian(flow)(jnp.concatenate([start.position, start.momentum]))

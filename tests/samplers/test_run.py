@@ -178,11 +178,15 @@ def test_a_checkpoint_of_another_run_is_refused(key, monkeypatch, tmp_path):
         draw(key, checkpoint=path)
 
 
-@pytest.mark.parametrize("sampler", [NUTS(), HMC(), MALA()], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "sampler", [kind(energy="log_prob") for kind in (NUTS, HMC, MALA)], ids=lambda s: s.name
+)
 def test_a_score_is_not_enough_and_that_is_told_before_compiling(key, compilations, sampler):
     density = Density(score=lambda x: jax.tree.map(jnp.negative, x))
     before = compilations()
-    with pytest.raises(ScoreOnlyError, match=f"{sampler.name} compares log_prob .* term 'score' gives only"):
+    with pytest.raises(
+        ScoreOnlyError, match=f"{sampler.name} with .* compares log_prob .* term 'score' gives only"
+    ):
         draw(key, sampler, density)
     assert compilations() == before
 
@@ -202,7 +206,7 @@ def test_the_score_only_term_of_a_posterior_is_named(make_scene, key):
         *make_scene(galaxies=True), priors={"galaxy_1.image": ScoreOnly()}, image=load_gaussian_prior()
     )
     with pytest.raises(ScoreOnlyError, match=r"term 'galaxy_1.image' gives only a score"):
-        sample(key, posterior, NUTS())
+        sample(key, posterior, NUTS(energy="log_prob"))
 
 
 def test_bad_input(make_scene, key):

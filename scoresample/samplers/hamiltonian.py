@@ -1,0 +1,111 @@
+"""What HMC, NUTS and MALA share: how the change of energy along a trajectory is known."""
+
+import abc
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from blackjax.mcmc.hmc import HMCState
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from scoresample.density.base import AbstractDensity
+from scoresample.errors import ConfigError, ScoreOnlyError
+from scoresample.samplers.base import AbstractKernel, Tuning
+from scoresample.samplers.energies import QUADRATURES, AbstractTarget, Quadrature, ValueTarget, WorkTarget
+from scoresample.samplers.whitening import Whitening
+
+ENERGIES = ("auto", "log_prob", "line_integral")
+
+
+class AbstractHamiltonian(AbstractKernel):
+    r"""A kernel that follows trajectories and accepts or rejects by the change of energy.
+
+    ``energy`` says how that change is known:
+
+    - ``log_prob``: from values of the density. A term that has none raises `ScoreOnlyError` before compiling.
+    - ``line_integral``: values where there are some, and for terms without value the work of their score along the
+      trajectory (`samplers.energies.WorkTarget`), by the rule that ``quadrature`` names: ``simpson``, or
+      Gauss-Legendre with 2 to 4 points, ``gauss2`` to ``gauss4``. Where every term has a value the work of the whole
+      score is taken, to see what a rule costs.
+    - ``auto``: ``log_prob`` where every term has a value, else ``line_integral``.
+    """
+
+    quadratures = ("simpson", "gauss2", "gauss3", "gauss4")
+    energy: eqx.AbstractVar[str]
+    quadrature: eqx.AbstractVar[str]
+
+    @property
+    def rule(self) -> Quadrature:
+        """The rule of integration of ``line_integral``."""
+        return QUADRATURES[self.quadrature]
+
+    def check(self, density: AbstractDensity) -> None:
+        if self.energy not in ENERGIES:
+            raise ConfigError(
+                f"{self.name}: energy is {self.energy!r}; it must be one of {', '.join(ENERGIES)}."
+            )
+        if self.quadrature not in self.quadratures:
+            raise ConfigError(
+                f"{self.name}: quadrature is {self.quadrature!r}; it must be one of {', '.join(self.quadratures)}."
+            )
+        if self.energy == "log_prob" and not density.has_log_prob:
+            raise ScoreOnlyError(
+                f"{self.name} with energy='log_prob' compares log_prob between points, but term "
+                f"{density.score_only_terms[0]!r} gives only a score. Use energy='line_integral', or a prior with a "
+                "density, such as the default one."
+            )
+
+    def resolved(self, density: AbstractDensity) -> "AbstractHamiltonian":
+        if self.energy != "auto":
+            return self
+        return dataclasses.replace(self, energy="log_prob" if density.has_log_prob else "line_integral")
+
+    def target(self, density: AbstractDensity, whitening: Whitening) -> AbstractTarget:
+        if self.energy == "log_prob":
+            return ValueTarget(lambda z: density.log_prob(whitening.position(z)))
+        everything = density.has_log_prob
+
+        def explicit(z):
+            return jnp.zeros((), z.dtype) if everything else density.explicit(whitening.position(z))
+
+        def score(z):
+            position, pull_back = jax.vjp(whitening.position, z)
+            return pull_back(density.score(position) if everything else density.score_only(position))[0]
+
+        return WorkTarget(explicit, score, None if self.quadrature == "chord" else self.rule)
+
+    def init(self, target: AbstractTarget, z: Float[Array, " n"]) -> HMCState:
+        return HMCState(z, *target.start(z))
+
+    def step(
+        self,
+        key: PRNGKeyArray,
+        shared: PRNGKeyArray,
+        state: HMCState,
+        target: AbstractTarget,
+        integrator,
+        tuning: Tuning,
+    ) -> tuple[HMCState, dict[str, Array]]:
+        if not isinstance(target, WorkTarget):
+            state, stats = self.move(key, shared, state, target, integrator, tuning)
+            return state, stats | {"log_prob": state.logdensity}
+        # Only differences along a trajectory matter; begun at 0 they are sharper in single precision. The sum of those
+        # accepted goes on beside them: it says how energy varies, from a zero that each chain has for itself.
+        reached = state.logdensity
+        begin = state._replace(logdensity=jnp.zeros_like(reached))
+        end, stats = self.move(key, shared, begin, target, integrator, tuning)
+        end = end._replace(logdensity=end.logdensity + reached)
+        return end, stats | {"energy": stats["energy"] - reached, "log_prob_change": end.logdensity}
+
+    @abc.abstractmethod
+    def move(
+        self,
+        key: PRNGKeyArray,
+        shared: PRNGKeyArray,
+        state: HMCState,
+        target: AbstractTarget,
+        integrator,
+        tuning: Tuning,
+    ) -> tuple[HMCState, dict[str, Array]]:
+        """Return the next state and statistics of the trajectory."""
