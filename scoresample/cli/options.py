@@ -48,12 +48,18 @@ def model_options(function: Callable) -> Callable:
 
 def sampling_options(function: Callable) -> Callable:
     """Add what decides the draws."""
-    sizes = {"draws": "Draws of each chain.", "warmup": "Warm-up steps of each chain.", "chains": "Chains."}
+    sizes = {
+        "max_draws": "Where the verdict is not passed, chains go on: half as many draws again at a time, up to this.",
+        "draws": "Draws of each chain.",
+        "warmup": "Warm-up steps of each chain.",
+        "chains": "Chains.",
+    }
     for option in (
         click.option("--images", type=click.Choice(IMAGES), default=_DEFAULTS.images, show_default=True,
                      help="Which draws of the images draws.nc keeps; thin is every tenth."),
         click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True, help="Of everything random."),
-        *(click.option(f"--{name}", type=int, default=getattr(_DEFAULTS, name), show_default=True, help=text)
+        *(click.option(f"--{name.replace('_', '-')}", type=int, default=getattr(_DEFAULTS, name), show_default=True,
+                       help=text)
           for name, text in sizes.items()),
         click.option("--sampler", type=click.Choice(SAMPLERS), default=_DEFAULTS.sampler, show_default=True,
                      help="How to draw."),

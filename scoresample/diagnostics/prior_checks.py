@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from scoresample.models.learned_prior import LearnedPrior
-from scoresample.models.morphology import COORDINATE_SCALE, to_coordinate, to_morphology
+from scoresample.models.morphology import to_coordinate, to_morphology
 from scoresample.models.priors import AbstractLogPrior, AbstractPrior
 from scoresample.samplers.base import Tuning
 from scoresample.samplers.energies import ValueTarget
@@ -126,47 +126,6 @@ def _jacobian_norms(prior: AbstractPrior, keys: Key[Array, " n"], images: Float[
         return jnp.sum((forward - backward) ** 2), jnp.sum(forward**2)
 
     return jax.lax.map(norms, (keys, images))
-
-
-class Change(NamedTuple):
-    """Mean and standard deviation, over images, of a difference of log densities."""
-
-    mean: float
-    sd: float
-
-
-def change_with_scale(prior: AbstractLogPrior, images: Images, noise: Images, factor: float) -> Change:
-    r"""Return :math:`\log p(u_k) - \log p(u_1)` of galaxies S that are k times brighter, with the same noise.
-
-    Galaxies of one scale lie on a curve that is long beside the noise level, along which a density has to be right and
-    a score alone hardly can be. Simulated ones have the logarithm of their peak normal with sigma 0.1, whatever else
-    they are, so that a density that knows it changes by about :math:`-(\ln k)^2 / 0.02`, alike for all.
-
-    Parameters
-    ----------
-    prior
-        With a density.
-    images
-        Galaxies u without noise.
-    noise
-        Of unit variance, which the noise level of the prior multiplies.
-    factor
-        k.
-    """
-    light = np.expm1(COORDINATE_SCALE * images)
-    values = [
-        np.asarray(
-            _log_probs(prior, _usual(np.log1p(k * light) / COORDINATE_SCALE + prior.noise_level * noise))
-        )
-        for k in (1.0, factor)
-    ]
-    difference = np.asarray(values[1] - values[0], float)
-    return Change(float(difference.mean()), float(difference.std()))
-
-
-@eqx.filter_jit
-def _log_probs(prior: AbstractLogPrior, images: Float[Array, "n y x"]) -> Float[Array, " n"]:
-    return jax.lax.map(prior.log_prob, images, batch_size=AT_ONCE)
 
 
 class RingTest(NamedTuple):

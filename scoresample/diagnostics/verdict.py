@@ -46,6 +46,12 @@ class Diagnosis(NamedTuple):
         return not self.reasons
 
     @property
+    def more_draws_may_help(self) -> bool:
+        """Whether all that is wrong are numbers that grow better with the number of draws."""
+        wrong = self.table.loc[~self.table["ok"]]
+        return not self.converged and not self.run_reasons and bool((wrong["problem"] == "").all())
+
+    @property
     def verdict(self) -> str:
         """The verdict in words, one line for each reason."""
         if self.converged:

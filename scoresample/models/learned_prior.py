@@ -8,6 +8,13 @@ from jax.core import Tracer
 from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from scoresample.errors import ConfigError, DataError, ShapeError
+from scoresample.models.brightness import (
+    USUAL_BRIGHTNESS,
+    brightness_sd,
+    move_to_brightness,
+    of_usual_brightness,
+    off_brightness,
+)
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.priors import AbstractLogPrior
@@ -36,13 +43,14 @@ DEFAULT_NOISE_LEVEL = 0.3  # in u: 3 % of the peak; docs/priors.md says what was
 class LearnedPrior(AbstractLogPrior):
     r"""Images of galaxies, u = log(S + 1) / 0.1, with Gaussian noise of one level, as a network learned them.
 
-    .. math:: \log p_\sigma(u) = -E(u, \sigma) - \frac{1}{2\sigma^2} \Big[(4 - 3\sigma - u_c)_+^2
+    .. math:: \log p_\sigma(u) = -E(u, \sigma) - \frac{(b(u) + 0.19)^2}{2\, (0.02\, (1 + \sigma^2))^2}
+        - \frac{1}{2\sigma^2} \Big[(4 - 3\sigma - u_c)_+^2
         + \sum_{pixels} (u - 9 - 3\sigma)_+^2 + (-3\sigma - u)_+^2\Big]
 
-    up to a constant, with u_c the mean of the central one, two or four pixels, and the score is its exact gradient.
-    E is what the network learned. The rest is 0 for all galaxies but a few in a thousand: it is how the noise lets the
-    density fall off outside of the values they have. The network never saw such images, and a likelihood can reach
-    them: the flux takes up any factor of S, and an S of many times the peak has its noise at a smaller share.
+    up to a constant, and the score is its exact gradient. E is what the network learned. The second term fixes the
+    scale of S by its brightness b (`models.brightness`), which data never tell, since the flux takes up any factor. The
+    last, with u_c the mean of the central one, two or four pixels, is 0 for all galaxies but a few in a thousand: it is
+    how the noise lets the density fall off outside of the values they have, where the network never saw an image.
 
     Parameters
     ----------
@@ -106,7 +114,7 @@ class LearnedPrior(AbstractLogPrior):
         self._check(value, noise_level)
         u, box, network = self._ready(value)
         level = jnp.asarray(noise_level, u.dtype)
-        return -network.energy(u, box, level) - 0.5 * _beyond(value, level) / level**2
+        return -network.energy(u, box, level) - _outside(value, level) - off_brightness(value, level)
 
     def score_at(
         self, value: Float[Array, "y x"], noise_level: float | Float[Array, ""]
@@ -150,21 +158,30 @@ class LearnedPrior(AbstractLogPrior):
         return jnp.pad(value, pad), cast(box), cast(self.network)
 
 
-def _beyond(u: Float[Array, "y x"], noise_level: Float[Array, ""]) -> Float[Array, ""]:
-    """Return the squared distance from the values that galaxies have, beyond what noise makes of them."""
+def _outside(u: Float[Array, "y x"], noise_level: Float[Array, ""]) -> Float[Array, ""]:
+    """Return half the squared distance, in noise levels, from the values that galaxies have beyond what noise makes."""
     margin = 3 * noise_level
     center = jnp.mean(u[tuple(slice((n - 1) // 2, n // 2 + 1) for n in u.shape)])
     above, below = jnp.maximum(u - LARGEST_VALUE - margin, 0), jnp.maximum(-margin - u, 0)
-    return jnp.sum(above**2 + below**2) + jnp.maximum(LEAST_CENTER - margin - center, 0) ** 2
+    squared = jnp.sum(above**2 + below**2) + jnp.maximum(LEAST_CENTER - margin - center, 0) ** 2
+    return 0.5 * squared / noise_level**2
 
 
 @eqx.filter_jit
 def _draw(prior: LearnedPrior, keys: Key[Array, " n"], shape: tuple[int, int]) -> Float[Array, "n y x"]:
     levels = noise_levels_down(TRAINED_LEVELS[1], prior.noise_level, _NUM_STEPS)
+    level = jnp.asarray(levels[-1], jnp.result_type(float))
 
     def draw(key):
-        noise, box, network = prior._ready(jax.random.normal(key, shape))
+        key_noise, key_brightness = jax.random.split(key)
+        noise, box, network = prior._ready(jax.random.normal(key_noise, shape))
         denoise = lambda u, level: network.denoise(u, box, level)
-        return draw_from_noise(denoise, noise, levels)[: shape[0], : shape[1]]
+        drawn = draw_from_noise(denoise, noise, levels)
+        # The network knows galaxies of all scales: the galaxy is brought to the usual one, and keeps its noise.
+        cut = lambda image: image[: shape[0], : shape[1]]
+        galaxy, drawn = cut(denoise(drawn, level.astype(drawn.dtype))), cut(drawn)
+        drawn = of_usual_brightness(galaxy) + (drawn - galaxy)
+        scatter = brightness_sd(level) * jax.random.normal(key_brightness)
+        return move_to_brightness(drawn, USUAL_BRIGHTNESS + scatter)
 
     return jax.lax.map(draw, keys, batch_size=16)

@@ -219,6 +219,8 @@ def draw(
         num_chains=settings.chains,
         num_warmup=settings.warmup,
         num_draws=settings.draws,
+        max_draws=settings.max_draws,
+        enough=lambda draws: not diagnose(draws).more_draws_may_help,
         progress=progress,
         checkpoint=checkpoint,
     )

@@ -18,6 +18,8 @@ class RunSettings:
         ``nuts``, ``hmc``, ``mala`` or ``laplace``.
     chains, warmup, draws
         Sizes, each chain's for the last two.
+    max_draws
+        Where the verdict on the draws is not passed, chains go on, half as many draws again at a time, up to this.
     seed
         Of everything random. Every scene mixes its own name into it.
     max_steps
@@ -50,6 +52,7 @@ class RunSettings:
     chains: int = 4
     warmup: int = 200
     draws: int = 800
+    max_draws: int = 4000
     seed: int = 7
     max_steps: int = 1000
     background: bool = True
@@ -68,7 +71,8 @@ class RunSettings:
                     f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}."
                 )
         for name, least in (
-            ("chains", 1), ("warmup", 0), ("draws", 1), ("seed", 0), ("max_steps", 1), ("num_flux_draws", 1),
+            ("chains", 1), ("warmup", 0), ("draws", 1), ("max_draws", 0), ("seed", 0), ("max_steps", 1),
+            ("num_flux_draws", 1),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}.")

@@ -13,7 +13,6 @@ from tqdm import tqdm
 from scoresample.diagnostics.prior_checks import (
     at_noise_level,
     box_difference,
-    change_with_scale,
     curl,
     denoise,
     noise_left,
@@ -23,6 +22,7 @@ from scoresample.diagnostics.prior_checks import (
     walk,
 )
 from scoresample.errors import ConfigError, DataError, ShapeError
+from scoresample.models.brightness import of_usual_brightness
 from scoresample.models.learned_prior import NOISE_LEVELS, LearnedPrior
 from scoresample.models.morphology import to_morphology
 from scoresample.models.priors import AbstractLogPrior, AbstractPrior
@@ -32,7 +32,6 @@ SIDE = 32
 """Boxes in which draws are compared with data."""
 
 LEVELS = (0.05, 0.1, 0.14, 0.2, 0.5, 1.0, 2.0, 5.0)
-SCALES = (0.7, 1.4)
 RING_LEVELS = (0.05, 0.14, 0.3, 0.5, 0.6, 1.0)
 
 COUNTS = {16: 500, 17: 200, 25: 200, SIDE: 10_000, 49: 200, 64: 2_000, 128: 100}
@@ -117,8 +116,6 @@ def report_prior(
     - ``walk``: the same for galaxies after Hamiltonian Monte Carlo on the prior alone, at its noise level, against
       galaxies with that noise, both denoised by the prior: an energy with false minima shows here. ``moved`` is how far
       they came, 1 if an end has no more to do with its start than with another galaxy.
-    - ``scale``: how the log density changes for galaxies k times brighter, mean and scatter. Of simulated galaxies,
-      whose peaks are within 10 %, about :math:`-(\ln k)^2 / 0.02`: -6.4 at 0.7 and -5.7 at 1.4, and alike for all.
     - ``curl``: |J - J^T| / |J| of the score at noisy galaxies; 0 to rounding for a gradient.
     - ``ring``: what is removed of a ring of a tenth of the peak, by noise level (the paper's fig. 4).
     - ``boxes``: rms of the difference of scores, times the noise level, of one galaxy in boxes of 64 and 32 pixels.
@@ -128,8 +125,9 @@ def report_prior(
     prior
         Any; what it cannot do is left out.
     galaxies
-        Images u by side, as many as `COUNTS` says for figures that mean something; 32 pixels are needed. Sides that the
-        prior is not for are left out.
+        Images u by side, without noise, as many as `COUNTS` says for figures that mean something; 32 pixels are needed.
+        Sides that the prior is not for are left out. For a learned prior they are brought to the scale that it fixes
+        (`models.brightness`).
     seed
         Of noise and draws.
     num_draws, num_walkers
@@ -170,9 +168,6 @@ def report_prior(
         draws = _draw(sharp, key_draws, num_draws, progress)
         data = known + sharp.noise_level * noise
         figures["draws"] = {"noise_level": sharp.noise_level} | _compare(draws, data)
-        figures["scale"] = {
-            f"{k:g}": change_with_scale(prior, known[:192], noise[:192], k)._asdict() for k in SCALES
-        }
         num_walkers = min(num_walkers, len(known) // 2)
         starts, others = np.split(noisy, [num_walkers])
         ends = walk(key_walk, prior, starts)
@@ -208,9 +203,6 @@ def verdict_rows(figures: Mapping[str, Any]) -> list[tuple[str, float, float | N
     if "walk" in figures:
         found["walk, moves refused"] = 1 - figures["walk"]["acceptance"]
         found["walk, moved"] = figures["walk"]["moved"]
-    for factor, change in figures.get("scale", {}).items():
-        found[f"log density of {factor} times brighter galaxies, mean change"] = change["mean"]
-        found[f"log density of {factor} times brighter galaxies, scatter of it"] = change["sd"]
     found["curl"] = figures["curl"]["value"]
     for level, values in figures["ring"].items():
         found[f"ring removed, noise {level}"] = values["removed"]
@@ -240,8 +232,12 @@ def _usable(prior, galaxies) -> dict[int, Float[np.ndarray, "n y x"]]:
             prior.for_shape((side, side))
         except ShapeError:
             continue
-        usable[side] = images
+        usable[side] = _of_usual_brightness(images) if isinstance(prior, LearnedPrior) else images
     return usable
+
+
+def _of_usual_brightness(images: Float[np.ndarray, "n y x"]) -> Float[np.ndarray, "n y x"]:
+    return np.asarray(jax.lax.map(of_usual_brightness, jnp.asarray(images), batch_size=_PART))
 
 
 def _scores_by_level(

@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,8 @@ def sample(
     num_chains: int = 4,
     num_warmup: int = 300,
     num_draws: int = 500,
+    max_draws: int | None = None,
+    enough: Callable[[Draws], bool] | None = None,
     progress: bool = True,
     checkpoint: str | Path | None = None,
 ) -> Draws:
@@ -59,6 +61,9 @@ def sample(
         A posterior without a start begins at its scene's own values.
     num_chains, num_warmup, num_draws
         Sizes. Warm-up steps are thrown away.
+    max_draws, enough
+        With both, chains of ``num_draws`` go on, half as many again at a time, until ``enough(draws)`` is true or there
+        are ``max_draws``; such as ``enough=lambda draws: not ss.diagnose(draws).more_draws_may_help``.
     progress
         Whether to show bars.
     checkpoint
@@ -88,6 +93,22 @@ def sample(
     key_curvature, key_start, key_run = jax.random.split(key, 3)
     whitening = local_whitening(density, starts[0])
     sizes = {"num_chains": num_chains, "num_warmup": num_warmup, "num_draws": num_draws}
+    seed = np.asarray(jax.random.key_data(key)).tolist()
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "blackjax", "numpyro")}
+
+    def draws_of(done, status: str, step_size: float | None) -> Draws:
+        position, derived, stats = done
+        settings = {
+            "sampler": settings_of(sampler),
+            **sizes,
+            "num_kept": int(jax.tree.leaves((position, derived))[0].shape[1]),
+            "seed": seed,
+            "step_size": step_size,
+            "seconds": round(time.perf_counter() - begun, 3),
+            "versions": versions,
+        }
+        return Draws(position, derived, stats, status, settings, density)
+
     run = _Run(density, sizes, checkpoint, progress)
     if checkpoint is not None:
         formula = compiled.formula(starts[0])
@@ -105,20 +126,12 @@ def sample(
                 key_curvature, compiled, whitening, points, num_points=jnp.asarray(1)
             )
         z = _first_coordinates(key_start, whitening, starts, num_chains, disperse=known and len(starts) == 1)
+        run.max_draws = num_draws if max_draws is None or enough is None else max(num_draws, max_draws)
+        run.enough = lambda done: enough is None or enough(draws_of(done, "done", None))
         status, step_size = run.chains(
             key_run, sampler, whitening, z, adapt_mass=sampler.uses_mass and not known
         )
-    position, derived, stats = run.collected()
-    settings = {
-        "sampler": settings_of(sampler),
-        **sizes,
-        "num_kept": int(jax.tree.leaves((position, derived))[0].shape[1]),
-        "seed": np.asarray(jax.random.key_data(key)).tolist(),
-        "step_size": step_size,
-        "seconds": round(time.perf_counter() - begun, 3),
-        "versions": {name: importlib.metadata.version(name) for name in ("jax", "blackjax", "numpyro")},
-    }
-    return Draws(position, derived, stats, status, settings, density)
+    return draws_of(run.collected(), status, step_size)
 
 
 class _Run:
@@ -130,6 +143,8 @@ class _Run:
         self.sizes = sizes
         self.path = None if checkpoint is None else Path(checkpoint)
         self.progress = progress
+        self.max_draws = sizes["num_draws"]
+        self.enough: Callable[[Any], bool] = lambda done: True
         self.mark = ""
         self.done: list[Any] = []  # (position, derived, stats) with axes (step, chain, ...)
         self.saved_at = time.perf_counter()
@@ -181,12 +196,14 @@ class _Run:
                         bar.update(n)
                         self._keep((states, adapting, whitening), warmed)
                 with self._draw_bar() as bar:
-                    while (first := self._num_done()) < num_draws:
+                    goal = self._goal(num_draws, bar)
+                    while (first := self._num_done()) < goal:
                         stop_if_pressed()
-                        n = min(chunks.CHUNK, num_draws - first)
+                        n = min(chunks.CHUNK, goal - first)
                         states, out = chunks.draw(*fixed, whitening, key_draw, states, adapting, first, n)
                         self._append(out, n, bar)
                         self._keep((states, adapting, whitening), warmed)
+                        goal = self._goal(goal, bar)
             status = "done"
         except KeyboardInterrupt:
             status = "interrupted"
@@ -219,9 +236,9 @@ class _Run:
             status = "interrupted"
         return status
 
-    def collected(self):
-        """Return (position, derived, stats) with axes (chain, draw, ...)."""
-        together = jax.tree.map(lambda *parts: np.concatenate(parts), *self.done)
+    def collected(self, most: int | None = None):
+        """Return (position, derived, stats) with axes (chain, draw, ...), all or so many draws."""
+        together = jax.tree.map(lambda *parts: np.concatenate(parts)[:most], *self.done)
         return jax.tree.map(lambda x: np.swapaxes(x, 0, 1), together)
 
     def _draw_bar(self):
@@ -238,6 +255,14 @@ class _Run:
             total = sum(int(part[2]["diverging"].sum()) for part in self.done)
             bar.set_postfix(divergences=total)
         bar.update(n)
+
+    def _goal(self, goal: int, bar) -> int:
+        """Return how many draws there shall be: more than before where those did not do."""
+        while self._num_done() >= goal and goal < self.max_draws and not self.enough(self.collected(goal)):
+            goal = min(goal + goal // 2 + 1, self.max_draws)
+            bar.total = goal
+            bar.refresh()
+        return goal
 
     # Checkpoints hold the chains' state and all draws so far
 

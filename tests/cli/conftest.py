@@ -23,6 +23,8 @@ FAST = (
     "50",
     "--draws",
     "75",
+    "--max-draws",
+    "0",
     "--quiet",
 )
 

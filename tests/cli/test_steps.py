@@ -9,7 +9,19 @@ import pytest
 from scoresample.products.archive import load_draws
 from scoresample.products.tables import read_flux_catalog
 
-SAMPLING = ("--sampler", "mala", "--chains", "2", "--warmup", "50", "--draws", "75", "--quiet")
+SAMPLING = (
+    "--sampler",
+    "mala",
+    "--chains",
+    "2",
+    "--warmup",
+    "50",
+    "--draws",
+    "75",
+    "--max-draws",
+    "0",
+    "--quiet",
+)
 
 
 def test_steps_one_at_a_time_lead_to_what_run_writes(scoresample, tiny, finished, tmp_path):
@@ -50,7 +62,19 @@ def test_the_prior_of_the_map_and_its_noise_level_are_kept(scoresample, tiny, tm
         "0.5",
     )
     assert "MAP: " in result.stdout
-    few = ("--sampler", "mala", "--chains", "1", "--warmup", "0", "--draws", "3", "--quiet")
+    few = (
+        "--sampler",
+        "mala",
+        "--chains",
+        "1",
+        "--warmup",
+        "0",
+        "--draws",
+        "3",
+        "--max-draws",
+        "0",
+        "--quiet",
+    )
     scoresample("sample", tiny, "-o", tmp_path, *few)
     note = json.loads(load_draws(tmp_path / "draws.nc").attrs["settings"])
     assert note["run"]["prior"] == "galaxies"

@@ -13,7 +13,6 @@ from jaxtyping import Array, Float
 from scoresample.diagnostics.prior_checks import (
     at_noise_level,
     box_difference,
-    change_with_scale,
     curl,
     noise_left,
     ring_test,
@@ -72,26 +71,6 @@ def test_the_error_of_a_curl_covers_what_other_probes_find():
     found = [curl(jax.random.key(seed), prior, normal(4, n=1), 16) for seed in range(20)]
     pulls = np.array([(one.value - truth) / one.error for one in found])
     assert 0.5 < np.sqrt(np.mean(pulls**2)) < 1.7
-
-
-class Pinned(Independent):
-    """The scale of an image, known by its middle pixel S, is log-normal with sigma 0.1; noise counts for nothing."""
-
-    def log_prob(self, value):
-        middle = to_morphology(value)[SIDE // 2, SIDE // 2]
-        return -0.5 * (jnp.log(middle) / 0.1) ** 2
-
-
-def test_the_scale_of_galaxies_is_known_by_a_density_that_pins_it_and_by_no_other():
-    light = np.ones((20, SIDE, SIDE))
-    images, noise = np.log1p(light) / 0.1, normal(6, n=20)
-    pinned = Pinned(noise_level=1e-3)
-    for factor in (0.7, 1.4):
-        found = change_with_scale(pinned, images, noise, factor)
-        assert found.mean == pytest.approx(-(np.log(factor) ** 2) / 0.02, rel=0.01)
-        assert found.sd < 0.1
-    free = change_with_scale(Independent(width=100.0), images, noise, 1.4)
-    assert abs(free.mean) < 1
 
 
 def test_a_ring_is_removed_by_a_prior_that_knows_it_is_noise_and_kept_by_one_that_does_not():
