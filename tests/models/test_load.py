@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scoresample.errors import ConfigError, FileFormatError
+from scoresample.models.brightness import off_brightness
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.gaussian_prior import load_gaussian_prior
@@ -34,8 +35,9 @@ def test_a_prior_from_a_file_is_the_network_in_it(write):
     u = galaxy + 0.3 * prior.noise_level * jax.random.normal(jax.random.key(2), (16, 16))
     network = EnergyNetwork(jax.random.key(1), "residual", (4, 6, 8))
     box = galaxy_box(load_gaussian_prior().tables, (16, 16))
-    energy = network.energy(u, box, jnp.asarray(prior.noise_level, u.dtype))
-    np.testing.assert_allclose(prior.log_prob(u), -energy, rtol=1e-5)
+    level = jnp.asarray(prior.noise_level, u.dtype)
+    expected = -network.energy(u, box, level) - off_brightness(u, level)
+    np.testing.assert_allclose(prior.log_prob(u), expected, rtol=1e-5)
     assert prior_hash(path) != prior_hash(write(seed=2))
 
 

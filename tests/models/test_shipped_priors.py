@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scoresample.diagnostics.prior_checks import noise_left, scores, walk
+from scoresample.models.brightness import of_usual_brightness, off_brightness
 from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.learned_prior import LearnedPrior
@@ -20,13 +21,13 @@ POPULATIONS = {"galaxies": "general", "ztf-like": "ztf-like"}
 
 @pytest.fixture(scope="module")
 def galaxies():
-    """Galaxies u of 32 pixels of each population, from a seed that training does not have."""
+    """Galaxies u of 32 pixels of each population, of the scale that priors fix, from a seed that training lacks."""
     pytest.importorskip("galsim")
     from scoresample.training.simulation import simulate_training_set
 
     def images(population):
         found = simulate_training_set(population, 77, counts={32: 160}, workers=1, progress=False)
-        return found.coordinates(32)
+        return np.asarray(jax.vmap(of_usual_brightness)(jnp.asarray(found.coordinates(32))))
 
     return {name: images(population) for name, population in POPULATIONS.items()}
 
@@ -120,7 +121,11 @@ def test_it_falls_off_outside_of_the_values_that_galaxies_have(galaxies):
     prior, level = load_prior("galaxies"), load_prior("galaxies").noise_level
     noise = np.random.default_rng(5).normal(size=galaxies["galaxies"].shape).astype(np.float32)
     noisy = galaxies["galaxies"] + level * noise
-    alone = lambda u: -prior.network.energy(u, galaxy_box(prior.tables, u.shape), jnp.asarray(level))
+    box = galaxy_box(prior.tables, noisy[0].shape)
+
+    def alone(u):
+        return -prior.network.energy(u, box, jnp.asarray(level)) - off_brightness(u, jnp.asarray(level))
+
     rest = np.array([prior.log_prob(u) - alone(u) for u in jnp.asarray(noisy[:40])])
     assert np.abs(rest).max() < 0.5 and np.median(np.abs(rest)) < 1e-2
     log_prob = jax.jit(lambda u: prior.log_prob(u))
