@@ -33,8 +33,7 @@ class RunSettings:
     stars
         Whether sources that the catalog calls stars are points; if not, they are galaxies like all others.
     prior
-        Of galaxy images, a name that `load_prior` knows. The learned ``galaxies`` is not yet the default: on the real
-        scene of docs/priors.md its chains do not converge.
+        Of galaxy images: a name that `load_prior` knows, or the file of weights of your own.
     noise_level
         Of the prior; None for its usual one.
     images
@@ -59,7 +58,7 @@ class RunSettings:
     bad_planes: tuple[str | int, ...] = ()
     psf_bands: tuple[str, ...] = ()
     stars: bool = True
-    prior: str = "gaussian"
+    prior: str = "galaxies"
     noise_level: float | None = None
     images: str = "thin"
     num_flux_draws: int = 100
