@@ -47,11 +47,13 @@ _MODULES = {
     "scoresample.products.pipeline_settings": ("RunSettings",),
     "scoresample.products.prior_report": ("report_prior",),
     "scoresample.products.tables": ("read_flux_catalog", "write_catalog"),
+    "scoresample.samplers.annealed": ("AnnealedLangevin",),
     "scoresample.samplers.base": ("Draws",),
     "scoresample.samplers.hmc": ("HMC", "MALA", "NUTS"),
     "scoresample.samplers.laplace": ("Laplace",),
     "scoresample.samplers.optimize": ("find_map",),
     "scoresample.samplers.run": ("sample",),
+    "scoresample.samplers.unadjusted": ("ULA", "UnderdampedLangevin"),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -16,6 +16,7 @@ def result(outcome, out: Path, *, fluxes: bool = True) -> str:
     lines += [
         f"{outcome.name}: {outcome.status}, {'' if outcome.converged else 'NOT '}converged",
         *(f"  - {reason}" for reason in report["verdict"]["reasons"]),
+        *(f"  note: {note}" for note in report["verdict"].get("notes", ())),
         f"MAP: {report['map']['status']} after {report['map']['steps']} steps; {chi2(report['chi2'])}",
         f"draws: {report['settings']['num_kept']} x {report['settings']['num_chains']} chains; {_mixing(report)}",
         *(f"warning: {text}" for text in report["warnings"]),

@@ -71,6 +71,23 @@ class AbstractDensity(eqx.Module):
         """
         return None
 
+    @property
+    def noise_levels(self) -> tuple[float, float] | None:
+        """The density's own noise level and the largest it can be asked for; None where it knows one only."""
+        return None
+
+    def at_noise_level(self, level: Float[Array, ""]) -> "AbstractDensity":
+        """Return this density with at least so much noise in every prior that knows several levels.
+
+        The level is an array that compiled code takes as an argument: all levels share what is compiled.
+
+        Raises
+        ------
+        ConfigError
+            If it knows one level only.
+        """
+        raise ConfigError("this density knows one noise level only; it cannot be had with more noise.")
+
     def derive(self, key: PRNGKeyArray, position: Position) -> dict[str, Array]:
         """Return quantities of interest that go with a position; draws keep them beside it."""
         return {}

@@ -56,6 +56,13 @@ class Parameter(eqx.Module):
         size = int(jnp.prod(jnp.asarray(self.shape))) if self.shape else 1
         return identity_scale(size) if scale is None else scale
 
+    def at_noise_level(self, level: Float[Array, ""]) -> "Parameter":
+        """Return this parameter with a noisier prior, as far as its prior knows one."""
+        if self.prior.largest_noise_level <= self.prior.noise_level:
+            return self
+        level = jnp.clip(level, self.prior.noise_level, self.prior.largest_noise_level)
+        return Parameter(self.name, self.prior.at_noise_level(level), self.shape)
+
     @property
     def _has_map(self) -> bool:
         return isinstance(self.prior, DistributionPrior)

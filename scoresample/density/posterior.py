@@ -117,6 +117,19 @@ class Posterior(AbstractDensity):
     def local_scale(self, position: Position) -> list[Block]:
         return local_scale(self, position)
 
+    @property
+    def noise_levels(self) -> tuple[float, float] | None:
+        several = [p.prior for p in self.parameters if p.prior.largest_noise_level > p.prior.noise_level]
+        if not several:
+            return None
+        return min(p.noise_level for p in several), max(p.largest_noise_level for p in several)
+
+    def at_noise_level(self, level: Float[Array, ""]) -> "Posterior":
+        if self.noise_levels is None:
+            return super().at_noise_level(level)  # which refuses
+        noisier = tuple(parameter.at_noise_level(level) for parameter in self.parameters)
+        return eqx.tree_at(lambda p: p.parameters, self, noisier)
+
     def derive(self, key: PRNGKeyArray, position: Position) -> dict[str, Array]:
         """Draw fluxes and background that go with a position.
 

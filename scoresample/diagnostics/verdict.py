@@ -31,6 +31,9 @@ class Diagnosis(NamedTuple):
         All that is wrong, ``run_reasons`` first; empty when converged.
     thresholds
         Those it was judged by.
+    notes
+        What is to be known of the draws besides, one sentence each: no fault of the run, and nothing that longer chains
+        mend.
     """
 
     table: pd.DataFrame
@@ -39,6 +42,7 @@ class Diagnosis(NamedTuple):
     run_reasons: tuple[str, ...]
     reasons: tuple[str, ...]
     thresholds: dict[str, float]
+    notes: tuple[str, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -53,10 +57,15 @@ class Diagnosis(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """The verdict in words, one line for each reason."""
-        if self.converged:
-            return "Verdict: converged"
-        return "\n".join(["Verdict: NOT converged", *(f"  - {reason}" for reason in self.reasons)])
+        """The verdict in words, one line for each reason and each note."""
+        first = "Verdict: converged" if self.converged else "Verdict: NOT converged"
+        return "\n".join(
+            [
+                first,
+                *(f"  - {reason}" for reason in self.reasons),
+                *(f"  note: {note}" for note in self.notes),
+            ]
+        )
 
     def to_dict(self) -> dict:
         """Return everything as plain lists, numbers and strings for json; NaN becomes None."""
@@ -67,6 +76,7 @@ class Diagnosis(NamedTuple):
         return {
             "converged": self.converged,
             "reasons": list(self.reasons),
+            "notes": list(self.notes),
             "thresholds": dict(self.thresholds),
             "num_divergences": self.num_divergences,
             "bfmi": [_plain(value) for value in self.bfmi],
@@ -106,6 +116,7 @@ def diagnose(
     min_bfmi: float = 0.3,
     max_divergences: int = 0,
     max_rhat_unreported: float = 1.05,
+    min_acceptance_unadjusted: float = 0.9,
 ) -> Diagnosis:
     """Judge whether draws can be used.
 
@@ -123,6 +134,10 @@ def diagnose(
     max_rhat_unreported
         For the worst pixel of an image and for log_prob, which no catalog reports. With 400 effective draws
         the largest R-hat of some thousand well-mixed pixels is about 1.05.
+    min_acceptance_unadjusted
+        For draws that nothing accepted or rejected: the smallest mean rate at which Metropolis' rule would have. Chains
+        of too long steps agree with each other on a distribution that is too wide. Above it, that draws are unadjusted
+        is a note.
 
     Returns
     -------
@@ -136,6 +151,8 @@ def diagnose(
     table["ok"] = ~high & ~few & (table["problem"] == "")
     bfmi, divergences = energy_bfmi(draws), num_divergences(draws)
     run_reasons = _run_reasons(draws, bfmi, divergences, min_bfmi, max_divergences)
+    too_long, notes = _on_unadjusted(draws, min_acceptance_unadjusted)
+    run_reasons += too_long
     return Diagnosis(
         table=table,
         bfmi=bfmi,
@@ -148,7 +165,9 @@ def diagnose(
             "min_bfmi": min_bfmi,
             "max_divergences": max_divergences,
             "max_rhat_unreported": max_rhat_unreported,
+            "min_acceptance_unadjusted": min_acceptance_unadjusted,
         },
+        notes=notes,
     )
 
 
@@ -170,6 +189,27 @@ def _run_reasons(draws, bfmi, divergences, min_bfmi, max_divergences) -> tuple[s
             f"E-BFMI is {bfmi.min():.2f} (at least {min_bfmi:g}): the tails are reached too slowly"
         )
     return tuple(reasons)
+
+
+def _on_unadjusted(draws: Draws, least: float) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is wrong with the steps of unadjusted draws, and what is to be known of them."""
+    if not draws.settings.get("unadjusted", False):
+        return (), ()
+    rate = np.asarray(draws.stats.get("acceptance_rate", ()), float)
+    mean = float(np.mean(rate)) if rate.size else np.nan
+    step = draws.settings.get("step_size")
+    size = "" if step is None else f" of {step:.3g}"
+    would = "" if np.isnan(mean) else f"; Metropolis' rule would accept {mean:.2f} of the moves"
+    note = (
+        f"the draws are unadjusted: no accept/reject corrects the bias of their step size{size}{would}. Compare with a "
+        "smaller step_size, or with NUTS, HMC or MALA."
+    )
+    if mean < least:
+        return (
+            f"unadjusted steps are too long: Metropolis' rule would accept {mean:.2f} of them (at least {least:g}): "
+            "take a smaller step_size",
+        ), (note,)
+    return (), (note,)
 
 
 def _row_reasons(table: pd.DataFrame, limit: pd.Series, few: pd.Series, min_ess: float) -> list[str]:

@@ -15,6 +15,9 @@ from scoresample.models.score_prior import ScorePrior
 PATCH = 4
 DURATION = 10.0  # the largest diffusion time of training, which the network divides times by
 DEFAULT_TIME = 0.02
+LARGEST_NOISE_LEVEL = 10.0
+"""In u, a time of 4.6: galaxies, whose u is between 0 and 9, are hardly to be told from each other."""
+
 _EPSILON = 1e-5  # of the layer norms
 
 
@@ -68,7 +71,7 @@ class Mixer(eqx.Module):
     norm: _Norm
     duration: float = eqx.field(static=True)
 
-    def __call__(self, image: Float[Array, "y x"], time: float) -> Float[Array, "y x"]:
+    def __call__(self, image: Float[Array, "y x"], time: float | Float[Array, ""]) -> Float[Array, "y x"]:
         """Return the score at a diffusion time."""
         height, width = image.shape
         num_y, num_x = height // PATCH, width // PATCH
@@ -97,6 +100,11 @@ class _DenoisedScore(eqx.Module):
     def __call__(self, u: Float[Array, "y x"]) -> Float[Array, "y x"]:
         shrink = float(np.exp(-self.time / 2))
         return shrink * self.network(shrink * u, self.time)
+
+    def at_level(self, u: Float[Array, "y x"], noise_level: Float[Array, ""]) -> Float[Array, "y x"]:
+        """Return the score at another noise level."""
+        shrink = jax.lax.rsqrt(1 + noise_level**2)
+        return shrink * self.network(shrink * u, jnp.log1p(noise_level**2))
 
 
 def load_galaxygrad(path_or_name: str | Path, time: float = DEFAULT_TIME) -> ScorePrior:
@@ -131,7 +139,12 @@ def load_galaxygrad(path_or_name: str | Path, time: float = DEFAULT_TIME) -> Sco
     network, side = _read(path)
     noise_level = float(np.sqrt(np.expm1(time)))
     score = _DenoisedScore(network, float(time))
-    return ScorePrior(fn=score, shape=(side, side), noise_level=noise_level, name=f"galaxygrad {path.stem}")
+    more = {}
+    if noise_level < LARGEST_NOISE_LEVEL:
+        more = {"fn_at_level": score.at_level, "largest_noise_level": LARGEST_NOISE_LEVEL}
+    return ScorePrior(
+        fn=score, shape=(side, side), noise_level=noise_level, name=f"galaxygrad {path.stem}", **more
+    )
 
 
 def _from_package(name: str) -> Path:

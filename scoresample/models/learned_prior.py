@@ -17,6 +17,7 @@ from scoresample.models.brightness import (
 )
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.galaxy_box import galaxy_box
+from scoresample.models.noisier import NoisierLogPrior
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.radial_tables import RadialTables
 from scoresample.models.reverse_diffusion import draw_from_noise, noise_levels_down
@@ -122,6 +123,15 @@ class LearnedPrior(AbstractLogPrior):
         """Return the score at another noise level, which compiled code takes as an argument."""
         self._check(value, noise_level)
         return jax.grad(self.log_prob_at)(value, noise_level)
+
+    @property
+    def largest_noise_level(self) -> float:
+        """The largest noise level that the network can be relied on for."""
+        return NOISE_LEVELS[1]
+
+    def at_noise_level(self, level: Float[Array, ""]) -> NoisierLogPrior:
+        """Return the prior at another noise level, which compiled code takes as an argument."""
+        return NoisierLogPrior(self, level)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
         """Return ``n`` independent images u of the given shape, with noise of ``noise_level``: by reverse diffusion."""

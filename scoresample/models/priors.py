@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from scoresample.errors import ConfigError
 from scoresample.numerics.linear import LowRankScale
 
 
@@ -37,6 +38,23 @@ class AbstractPrior(eqx.Module):
         None where it is not known. It changes how fast samplers are, never what they sample.
         """
         return None
+
+    @property
+    def largest_noise_level(self) -> float:
+        """The largest noise level that `at_noise_level` can be asked for; most priors know their own alone."""
+        return self.noise_level
+
+    def at_noise_level(self, level: Float[Array, ""]) -> "AbstractPrior":
+        """Return the prior with more noise, at a level that may be an argument of compiled code.
+
+        Raises
+        ------
+        ConfigError
+            If it knows one level only.
+        """
+        raise ConfigError(
+            f"prior {self.name!r} knows one noise level only, {self.noise_level:g}; it cannot be had with more."
+        )
 
     def precision_diagonal(self) -> Float[Array, "..."] | None:
         """Return the diagonal of minus the score's Jacobian where it is the same everywhere, else None."""

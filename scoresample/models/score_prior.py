@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.morphology import COORDINATE_SCALE, to_morphology
+from scoresample.models.noisier import NoisierScore
 from scoresample.models.priors import AbstractPrior
 
 
@@ -33,11 +34,17 @@ class ScorePrior(AbstractPrior):
         What ``fn`` takes and is the density of: ``u``, or the morphology ``S``.
     name
         Shown when a posterior is printed.
+    fn_at_level
+        Where the score is known with more noise as well, for `AnnealedLangevin`: maps an image and the noise level, a
+        number in u that may be an argument of compiled code, to the score at that level; at ``noise_level`` to what
+        ``fn`` gives.
+    largest_noise_level
+        The largest level that ``fn_at_level`` may be asked for.
 
     Raises
     ------
     ConfigError
-        If the coordinate is neither, or the noise level is negative.
+        If the coordinate is neither, the noise level is negative, or the largest is below it.
     ShapeError
         If ``fn`` does not keep the shape, or an image of another shape comes.
     """
@@ -47,12 +54,19 @@ class ScorePrior(AbstractPrior):
     noise_level: float = eqx.field(static=True, default=0.0)
     coordinate: str = eqx.field(static=True, default="u")
     name: str = eqx.field(static=True, default="score")
+    fn_at_level: Callable[[Float[Array, "y x"], Float[Array, ""]], Float[Array, "y x"]] | None = None
+    largest_noise_level: float = eqx.field(static=True, default=0.0)
 
     def __check_init__(self):
         if self.coordinate not in ("u", "S"):
             raise ConfigError(f"coordinate is {self.coordinate!r}; it must be 'u' or 'S'.")
         if not self.noise_level >= 0:
             raise ConfigError(f"noise_level is {self.noise_level}; it must be 0 or more.")
+        if self.fn_at_level is not None and not self.largest_noise_level > self.noise_level:
+            raise ConfigError(
+                f"largest_noise_level is {self.largest_noise_level:g}; with fn_at_level it must be above noise_level, "
+                f"{self.noise_level:g}."
+            )
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise ShapeError(
                 f"shape is {tuple(self.shape)}; a morphology prior needs (y, x), both at least 1."
@@ -75,8 +89,22 @@ class ScorePrior(AbstractPrior):
 
     def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return the score of the density of u."""
+        return self._score(self.fn, value)
+
+    def score_at(self, value: Float[Array, "y x"], level: Float[Array, ""]) -> Float[Array, "y x"]:
+        """Return the score of the density of u with noise of another level, where that is known."""
+        at_level = self.fn_at_level
+        if at_level is None:
+            return self.at_noise_level(level).score(value)  # which refuses
+        return self._score(lambda image: at_level(image, level), value)
+
+    def at_noise_level(self, level: Float[Array, ""]) -> AbstractPrior:
+        """Return the prior at another noise level, where that is known."""
+        return super().at_noise_level(level) if self.fn_at_level is None else NoisierScore(self, level)
+
+    def _score(self, fn, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         self.for_shape(value.shape)
         if self.coordinate == "u":
-            return self.fn(value)
+            return fn(value)
         morphology = to_morphology(value)
-        return COORDINATE_SCALE * ((morphology + 1) * self.fn(morphology) + 1)
+        return COORDINATE_SCALE * ((morphology + 1) * fn(morphology) + 1)

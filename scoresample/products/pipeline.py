@@ -39,14 +39,24 @@ from scoresample.products.pipeline_report import make_report, noting_warnings
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plots import plot_scene
 from scoresample.products.tables import read_flux_catalog, write_catalog
+from scoresample.samplers.annealed import AnnealedLangevin
 from scoresample.samplers.base import Draws
 from scoresample.samplers.hmc import HMC, MALA, NUTS
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace
 from scoresample.samplers.optimize import MAPResult, find_map
 from scoresample.samplers.run import sample
+from scoresample.samplers.unadjusted import ULA, UnderdampedLangevin
 
-KERNELS = {"nuts": NUTS, "hmc": HMC, "mala": MALA, "laplace": Laplace}
+KERNELS = {
+    "nuts": NUTS,
+    "hmc": HMC,
+    "mala": MALA,
+    "laplace": Laplace,
+    "ula": ULA,
+    "underdamped": UnderdampedLangevin,
+    "annealed": AnnealedLangevin,
+}
 
 
 class Problem(NamedTuple):
@@ -181,7 +191,9 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
         "sha256": sha256_of(path),
         "prior": {"name": prior.name, "noise_level": prior.noise_level, "sha256": prior_hash(settings.prior)},
     }
-    return Problem(provenance, catalog, Posterior(scene, observation, image=prior))
+    posterior = Posterior(scene, observation, image=prior)
+    KERNELS[settings.sampler]().check(posterior)  # before the climb, which may take minutes
+    return Problem(provenance, catalog, posterior)
 
 
 def climb(

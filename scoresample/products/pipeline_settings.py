@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from scoresample.errors import ConfigError
 
-SAMPLERS = ("nuts", "hmc", "mala", "laplace")
+SAMPLERS = ("nuts", "hmc", "mala", "laplace", "ula", "underdamped", "annealed")
 IMAGES = ("thin", "all", "none")
 
 
@@ -15,7 +15,7 @@ class RunSettings:
     Parameters
     ----------
     sampler
-        ``nuts``, ``hmc``, ``mala`` or ``laplace``.
+        ``nuts``, ``hmc``, ``mala`` or ``laplace``; ``ula`` and ``underdamped``, which are unadjusted; ``annealed``.
     chains, warmup, draws
         Sizes, each chain's for the last two.
     max_draws

@@ -35,10 +35,13 @@ class WindowAdaptation(NamedTuple):
         Of the step size.
     adapt_mass
         Whether slow windows estimate a diagonal mass matrix. Needless in whitened coordinates.
+    step_size
+        That of all steps; None to find one.
     """
 
     target_acceptance: float
     adapt_mass: bool
+    step_size: float | None = None
 
     def schedule(self, num_warmup: int) -> tuple[np.ndarray, np.ndarray]:
         """Return for each step whether it is in a slow window, and whether it ends one."""
@@ -98,10 +101,14 @@ class WindowAdaptation(NamedTuple):
 
     def current(self, state: AdaptationState) -> Tuning:
         """Return what the next warm-up step uses."""
-        step_size = jnp.exp(state.step_size.log_step_size)
-        return Tuning(step_size, state.mass.inverse_mass_matrix, jnp.asarray(WARM_UP_STEPS))
+        return self._tuning(state, state.step_size.log_step_size, WARM_UP_STEPS)
 
     def final(self, state: AdaptationState) -> Tuning:
         """Return what the draws use: the averaged step size."""
-        step_size = jnp.exp(state.step_size.log_step_size_avg)
-        return Tuning(step_size, state.mass.inverse_mass_matrix, jnp.asarray(np.iinfo(np.int32).max))
+        return self._tuning(state, state.step_size.log_step_size_avg, np.iinfo(np.int32).max)
+
+    def _tuning(self, state: AdaptationState, log_step_size: Float[Array, ""], max_steps: int) -> Tuning:
+        step_size = jnp.exp(log_step_size)
+        if self.step_size is not None:
+            step_size = jnp.full_like(step_size, self.step_size)
+        return Tuning(step_size, state.mass.inverse_mass_matrix, jnp.asarray(max_steps))

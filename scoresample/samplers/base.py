@@ -28,7 +28,8 @@ class Draws(NamedTuple):
     status
         ``done``, ``interrupted``, or why the run ended early.
     settings
-        Plain values: sampler, sizes, seed, adapted step size, seconds, versions.
+        Plain values: sampler, sizes, seed, adapted step size, seconds, versions; ``unadjusted``, whether nothing
+        accepted or rejected the draws, so that they carry the bias of their step size.
     density
         What was sampled.
     """
@@ -59,6 +60,25 @@ class AbstractSampler(eqx.Module):
     def name(self) -> str:
         """Name of the sampler, as shown and stored."""
         return type(self).__name__
+
+    @property
+    def unadjusted(self) -> bool:
+        """Whether draws carry the bias of a step size, because nothing accepts or rejects them."""
+        return False
+
+    def check(self, density: AbstractDensity) -> None:
+        """Raise, before anything is compiled, if the settings are wrong or the density lacks what is needed."""
+        return None
+
+
+class Stage(NamedTuple):
+    """A part of a run: the density that is sampled from some warm-up step on.
+
+    Those of all stages have the same structure, so that they share what is compiled; the last is what was asked for.
+    """
+
+    begin: int
+    density: AbstractDensity
 
 
 class AbstractKernel(AbstractSampler):
@@ -94,13 +114,18 @@ class AbstractKernel(AbstractSampler):
         """Return where warm-up starts; coordinates are of order one."""
         return size**-0.25
 
+    @property
+    def fixed_step_size(self) -> float | None:
+        """The step size that the user gave; None where warm-up finds it."""
+        return None
+
+    def stages(self, density: AbstractDensity, num_warmup: int) -> tuple[Stage, ...]:
+        """Return the parts of a run; most have one."""
+        return (Stage(0, density),)
+
     def resolved(self, density: AbstractDensity) -> "AbstractKernel":
         """Return these settings with what they leave to the density decided."""
         return self
-
-    @abc.abstractmethod
-    def check(self, density: AbstractDensity) -> None:
-        """Raise, before anything is compiled, if the settings are wrong or the density lacks what is needed."""
 
 
 def settings_of(sampler: AbstractSampler) -> dict[str, Any]:

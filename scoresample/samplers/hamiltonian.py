@@ -4,15 +4,15 @@ import abc
 import dataclasses
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from blackjax.mcmc.hmc import HMCState
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity
-from scoresample.errors import ConfigError, ScoreOnlyError
+from scoresample.errors import ConfigError
 from scoresample.samplers.base import AbstractKernel, Tuning
-from scoresample.samplers.energies import QUADRATURES, AbstractTarget, Quadrature, ValueTarget, WorkTarget
+from scoresample.samplers.energies import QUADRATURES, AbstractTarget, Quadrature, WorkTarget
+from scoresample.samplers.targets import check_energy, flat_target
 from scoresample.samplers.whitening import Whitening
 
 ENERGIES = ("auto", "log_prob", "line_integral")
@@ -41,19 +41,10 @@ class AbstractHamiltonian(AbstractKernel):
         return QUADRATURES[self.quadrature]
 
     def check(self, density: AbstractDensity) -> None:
-        if self.energy not in ENERGIES:
-            raise ConfigError(
-                f"{self.name}: energy is {self.energy!r}; it must be one of {', '.join(ENERGIES)}."
-            )
+        check_energy(self.name, self.energy, ENERGIES, density)
         if self.quadrature not in self.quadratures:
             raise ConfigError(
                 f"{self.name}: quadrature is {self.quadrature!r}; it must be one of {', '.join(self.quadratures)}."
-            )
-        if self.energy == "log_prob" and not density.has_log_prob:
-            raise ScoreOnlyError(
-                f"{self.name} with energy='log_prob' compares log_prob between points, but term "
-                f"{density.score_only_terms[0]!r} gives only a score. Use energy='line_integral', or a prior with a "
-                "density, such as the default one."
             )
 
     def resolved(self, density: AbstractDensity) -> "AbstractHamiltonian":
@@ -62,18 +53,8 @@ class AbstractHamiltonian(AbstractKernel):
         return dataclasses.replace(self, energy="log_prob" if density.has_log_prob else "line_integral")
 
     def target(self, density: AbstractDensity, whitening: Whitening) -> AbstractTarget:
-        if self.energy == "log_prob":
-            return ValueTarget(lambda z: density.log_prob(whitening.position(z)))
-        everything = density.has_log_prob
-
-        def explicit(z):
-            return jnp.zeros((), z.dtype) if everything else density.explicit(whitening.position(z))
-
-        def score(z):
-            position, pull_back = jax.vjp(whitening.position, z)
-            return pull_back(density.score(position) if everything else density.score_only(position))[0]
-
-        return WorkTarget(explicit, score, None if self.quadrature == "chord" else self.rule)
+        rule = None if self.quadrature == "chord" else self.rule
+        return flat_target(density, whitening, by_value=self.energy == "log_prob", rule=rule)
 
     def init(self, target: AbstractTarget, z: Float[Array, " n"]) -> HMCState:
         return HMCState(z, *target.start(z))

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from blackjax.mcmc.integrators import IntegratorState
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
-from scoresample.samplers.energies import AbstractTarget, Quadrature, WorkTarget
+from scoresample.samplers.energies import AbstractTarget, Quadrature, Vector, WorkTarget
 
 Integrator = Callable[[AbstractTarget, Callable], Callable]
 """Maps (target, kinetic energy) to a function of (`IntegratorState`, step size)."""
@@ -29,6 +29,12 @@ def leapfrog(target: AbstractTarget, kinetic_energy: Callable) -> Callable:
     return step
 
 
+def rotate(z: Vector, momentum: Vector, angle: float | Float[Array, ""]) -> tuple[Vector, Vector]:
+    """Return position and momentum after some time of a standard normal's own motion."""
+    cosine, sine = jnp.cos(angle), jnp.sin(angle)
+    return cosine * z + sine * momentum, cosine * momentum - sine * z
+
+
 def rotation(target: AbstractTarget, kinetic_energy: Callable) -> Callable:
     r"""Return steps that follow a standard normal exactly, and kick only by what is left of the score.
 
@@ -47,8 +53,7 @@ def rotation(target: AbstractTarget, kinetic_energy: Callable) -> Callable:
     def step(state: IntegratorState, step_size) -> IntegratorState:
         z, momentum, _, known = state
         momentum = momentum + 0.5 * step_size * (target.score(known) + z)
-        cosine, sine = jnp.cos(step_size), jnp.sin(step_size)
-        z, momentum = cosine * z + sine * momentum, cosine * momentum - sine * z
+        z, momentum = rotate(z, momentum, step_size)
         value, known = target.follow(state, z)
         return IntegratorState(z, momentum + 0.5 * step_size * (target.score(known) + z), value, known)
 

@@ -17,7 +17,7 @@ from scoresample.errors import ConfigError
 from scoresample.numerics.tree_files import load_tree, save_checkpoint
 from scoresample.samplers import chunks
 from scoresample.samplers.adaptation import WindowAdaptation
-from scoresample.samplers.base import AbstractKernel, AbstractSampler, Draws, settings_of
+from scoresample.samplers.base import AbstractKernel, AbstractSampler, Draws, Stage, settings_of
 from scoresample.samplers.checkpoint import fingerprint, read_note
 from scoresample.samplers.hmc import NUTS
 from scoresample.samplers.interruption import noting_ctrl_c
@@ -84,14 +84,17 @@ def sample(
     """
     sampler = NUTS() if sampler is None else sampler
     _check_sizes(num_chains, num_warmup, num_draws)
+    sampler.check(density)
     if isinstance(sampler, AbstractKernel):
-        sampler.check(density)
         sampler = sampler.resolved(density)
+    kernel = sampler if isinstance(sampler, AbstractKernel) else None
+    stages = () if kernel is None else kernel.stages(density, num_warmup)
     starts = _starts(density, start, num_chains)
     begun = time.perf_counter()
     compiled = density.for_compilation()
     key_curvature, key_start, key_run = jax.random.split(key, 3)
-    whitening = local_whitening(density, starts[0])
+    first = stages[0].density if stages else density
+    whitening = local_whitening(first, starts[0])
     sizes = {"num_chains": num_chains, "num_warmup": num_warmup, "num_draws": num_draws}
     seed = np.asarray(jax.random.key_data(key)).tolist()
     versions = {name: importlib.metadata.version(name) for name in ("jax", "blackjax", "numpyro")}
@@ -100,6 +103,7 @@ def sample(
         position, derived, stats = done
         settings = {
             "sampler": settings_of(sampler),
+            "unadjusted": sampler.unadjusted,
             **sizes,
             "num_kept": int(jax.tree.leaves((position, derived))[0].shape[1]),
             "seed": seed,
@@ -113,7 +117,7 @@ def sample(
     if checkpoint is not None:
         formula = compiled.formula(starts[0])
         run.mark = fingerprint(compiled, formula, whitening, starts, settings_of(sampler), sizes, key)
-    if isinstance(sampler, Laplace) or whitening.size == 0:
+    if kernel is None or whitening.size == 0:
         if isinstance(sampler, Laplace):
             whitening = sampler.whiten(key_curvature, compiled, whitening)
         status, step_size = run.independent(key_run, whitening), None
@@ -123,13 +127,13 @@ def sample(
             # Room for as many points as later, for one compiled function.
             points = jnp.zeros((num_chains, whitening.size), whitening.rest.diagonal.dtype)
             whitening, _ = add_curvature(
-                key_curvature, compiled, whitening, points, num_points=jnp.asarray(1)
+                key_curvature, first.for_compilation(), whitening, points, num_points=jnp.asarray(1)
             )
         z = _first_coordinates(key_start, whitening, starts, num_chains, disperse=known and len(starts) == 1)
         run.max_draws = num_draws if max_draws is None or enough is None else max(num_draws, max_draws)
         run.enough = lambda done: enough is None or enough(draws_of(done, "done", None))
         status, step_size = run.chains(
-            key_run, sampler, whitening, z, adapt_mass=sampler.uses_mass and not known
+            key_run, kernel, stages, whitening, z, adapt_mass=kernel.uses_mass and not known
         )
     return draws_of(run.collected(), status, step_size)
 
@@ -138,7 +142,6 @@ class _Run:
     """One run under way: what is done so far, and where it is kept."""
 
     def __init__(self, original: AbstractDensity, sizes: dict[str, int], checkpoint, progress: bool):
-        self.original = original
         self.density = original.for_compilation()
         self.sizes = sizes
         self.path = None if checkpoint is None else Path(checkpoint)
@@ -149,20 +152,32 @@ class _Run:
         self.done: list[Any] = []  # (position, derived, stats) with axes (step, chain, ...)
         self.saved_at = time.perf_counter()
 
-    def chains(self, key: PRNGKeyArray, kernel: AbstractKernel, whitening: Whitening, z, adapt_mass: bool):
+    def chains(
+        self,
+        key: PRNGKeyArray,
+        kernel: AbstractKernel,
+        stages: Sequence[Stage],
+        whitening: Whitening,
+        z,
+        adapt_mass: bool,
+    ):
         """Run a Markov kernel; return the status and the step size."""
-        adaptation = WindowAdaptation(kernel.target_acceptance, adapt_mass)
+        adaptation = WindowAdaptation(kernel.target_acceptance, adapt_mass, kernel.fixed_step_size)
         num_warmup, num_draws = self.sizes["num_warmup"], self.sizes["num_draws"]
-        slow, ends = adaptation.schedule(num_warmup)
-        states = chunks.start_chains(kernel, self.density, whitening, z)
+        before = stages[-1].begin  # scales are learned where they will be used
+        slow, ends = (
+            np.concatenate([np.zeros(before, bool), flags])
+            for flags in adaptation.schedule(num_warmup - before)
+        )
+        states = chunks.start_chains(kernel, stages[0].density.for_compilation(), whitening, z)
         adapting = adaptation.init(whitening.size, kernel.first_step_size(whitening.size), z.dtype)
         key_warm, key_draw = jax.random.split(key)
-        recenter_at = [] if adapt_mass else _recenter_steps(num_warmup)
-
-        fixed = (kernel, adaptation, self.density)
+        begins = [stage.begin for stage in stages[1:]]
+        recenter_at = [] if adapt_mass else _recenter_steps(num_warmup, before)
 
         def nothing():
             """What no step at all gives, for its shapes."""
+            fixed = (kernel, adaptation, stages[-1].density.for_compilation())
             one = lambda s, a: chunks.draw(*fixed, whitening, key_draw, s, a, 0, 0)[1]
             shapes = jax.eval_shape(one, states, adapting)
             return jax.tree.map(lambda s: np.zeros((0, *s.shape[1:]), s.dtype), shapes)
@@ -179,22 +194,27 @@ class _Run:
                 with tqdm(total=num_warmup, initial=warmed, desc="warm-up", disable=not self.progress) as bar:
                     while warmed < num_warmup:
                         stop_if_pressed()
-                        n = min(chunks.CHUNK, num_warmup - warmed)
+                        until = min(step for step in (*begins, num_warmup) if step > warmed)
+                        n = min(chunks.CHUNK, until - warmed)
                         flags = slow[warmed : warmed + n], ends[warmed : warmed + n]
+                        density = _stage_at(stages, warmed).density.for_compilation()
+                        fixed = (kernel, adaptation, density)
                         states, adapting, acceptance = chunks.warm_up(
                             *fixed, whitening, key_warm, states, adapting, warmed, n, *flags
                         )
                         warmed += n
-                        if warmed in recenter_at:
-                            key_again = jax.random.fold_in(key, warmed)
-                            whitening, z = recenter(
-                                key_again, self.original, self.density, whitening, states.position
-                            )
-                            states = chunks.start_chains(kernel, self.density, whitening, z)
+                        if warmed in recenter_at or warmed in begins:
+                            original, z = _stage_at(stages, warmed).density, states.position
+                            density = original.for_compilation()
+                            if not adapt_mass:
+                                key_again = jax.random.fold_in(key, warmed)
+                                whitening, z = recenter(key_again, original, density, whitening, z)
+                            states = chunks.start_chains(kernel, density, whitening, z)
                             adapting = adaptation.restart(adapting)
                         bar.set_postfix(acceptance=f"{acceptance:.2f}")
                         bar.update(n)
                         self._keep((states, adapting, whitening), warmed)
+                fixed = (kernel, adaptation, stages[-1].density.for_compilation())
                 with self._draw_bar() as bar:
                     goal = self._goal(num_draws, bar)
                     while (first := self._num_done()) < goal:
@@ -284,14 +304,18 @@ class _Run:
             self.path.unlink(missing_ok=True)
 
 
-def _recenter_steps(num_warmup: int) -> list[int]:
-    """Return after which warm-up steps the coordinates are measured anew: about a fifth, and a half.
+def _stage_at(stages: Sequence[Stage], step: int) -> Stage:
+    """Return the stage that a warm-up step belongs to."""
+    return [stage for stage in stages if stage.begin <= step][-1]
+
+
+def _recenter_steps(num_warmup: int, begin: int) -> list[int]:
+    """Return after which warm-up steps coordinates are measured anew: a fifth and a half of those from ``begin`` on.
 
     The maximum is no typical point in thousands of dimensions, and curvature there is not that of the bulk.
     """
-    return sorted(
-        {round(num_warmup * part / chunks.CHUNK) * chunks.CHUNK for part in (0.2, 0.5)} - {0, num_warmup}
-    )
+    steps = (begin + round((num_warmup - begin) * part / chunks.CHUNK) * chunks.CHUNK for part in (0.2, 0.5))
+    return sorted(set(steps) - {begin, num_warmup})
 
 
 def _check_sizes(num_chains: int, num_warmup: int, num_draws: int) -> None:

@@ -88,6 +88,10 @@ def test_a_run_that_never_began_makes_no_folder(scoresample, tmp_path, one_line_
         (("--chains", 0), ["chains is 0", "at least 1"]),
         (("--seed", 2**32), ["seed is 4294967296", "below 2**32"]),
         (("--sampler", "gibbs"), ["gibbs", "nuts", "laplace"]),
+        (
+            ("--sampler", "annealed", "--prior", "gaussian"),
+            ["AnnealedLangevin", "this density knows one only"],
+        ),
         (("--prior", "dark"), ["no prior 'dark'", "galaxies"]),
         (("--prior", "galaxies", "--noise-level", "0.001"), ["noise_level is 0.001", "0.05 to 10"]),
         (("--draws", "many"), ["many", "integer"]),

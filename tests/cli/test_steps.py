@@ -47,6 +47,14 @@ def test_steps_one_at_a_time_lead_to_what_run_writes(scoresample, tiny, finished
         assert rows[0] == pytest.approx(rows[1])  # stored arrays lie otherwise in memory, and sum otherwise
 
 
+def test_draws_that_nothing_accepts_or_rejects_are_called_unadjusted(scoresample, tiny, finished, tmp_path):
+    shutil.copy(finished[0] / "map.npz", tmp_path)
+    scoresample("sample", tiny, "-o", tmp_path, *SAMPLING, "--sampler", "underdamped")
+    judged = scoresample("diagnose", tiny, "-o", tmp_path)
+    assert judged.stdout.count("note: the draws are unadjusted") == 1
+    assert json.loads((tmp_path / "report.json").read_text())["settings"]["unadjusted"] is True
+
+
 def test_the_prior_of_the_map_and_its_noise_level_are_kept(scoresample, tiny, tmp_path):
     result = scoresample(
         "map",

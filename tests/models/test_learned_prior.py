@@ -46,6 +46,18 @@ def test_another_noise_level_is_that_of_a_prior_of_it(prior):
     assert not np.allclose(prior.score_at(u, 0.5), prior.score(u), rtol=0.1)
 
 
+def test_with_more_noise_it_is_the_same_prior_at_that_level(prior):
+    u = jax.random.normal(jax.random.key(2), (16, 16))
+    assert prior.largest_noise_level == 10.0
+    noisier = prior.at_noise_level(jnp.asarray(0.5))
+    np.testing.assert_array_equal(noisier.score(u), prior.score_at(u, jnp.asarray(0.5)))
+    assert float(noisier.log_prob(u)) == pytest.approx(float(prior.log_prob_at(u, 0.5)), rel=1e-5)
+    assert (noisier.noise_level, noisier.name) == (0.5, prior.name)
+    assert float(noisier.scale((16, 16)).diagonal[0]) == pytest.approx(0.5)
+    with pytest.raises(ShapeError, match="16 to 128 pixels"):
+        noisier.for_shape((15, 20))
+
+
 def test_many_images_at_once(prior):
     u = jax.random.normal(jax.random.key(2), (3, 17, 17))
     np.testing.assert_allclose(jax.vmap(prior.log_prob)(u), [prior.log_prob(image) for image in u], rtol=1e-4)
