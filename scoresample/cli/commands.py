@@ -25,7 +25,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def main() -> None:
     """Posterior flux distributions for blended astronomical scenes.
 
-    Exit status: 0 done; 1 ran, but not converged, interrupted, or some scenes failed; 2 bad input or usage.
+    Exit status: 0 done; 1 ran, but not converged, ended early, or some scenes failed; 2 bad input or usage.
     """
 
 

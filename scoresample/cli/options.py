@@ -55,6 +55,8 @@ def sampling_options(function: Callable) -> Callable:
         "chains": "Chains.",
     }
     for option in (
+        click.option("--max-seconds", type=float, default=_DEFAULTS.max_seconds, metavar="S",
+                     help="Time for one scene, until it is drawn; what is there by then is kept.  [default: any]"),
         click.option("--images", type=click.Choice(IMAGES), default=_DEFAULTS.images, show_default=True,
                      help="Which draws of the images draws.nc keeps; thin is every tenth."),
         click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True, help="Of everything random."),

@@ -13,7 +13,7 @@ DONE, NOT_ALL_WELL, BAD_INPUT = 0, 1, 2
 class Program(click.Group):
     """A group of commands that return their exit status.
 
-    0: done. 1: ran, but not converged, interrupted, or some scenes failed. 2: bad input or usage, with one line
+    0: done. 1: ran, but not converged, ended early, or some scenes failed. 2: bad input or usage, with one line
     on stderr. Warnings that the user can act on are one line each.
     """
 

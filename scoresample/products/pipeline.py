@@ -90,7 +90,8 @@ class SceneResult(NamedTuple):
     name
         The scene id.
     status
-        ``done``, ``interrupted``, or ``failed: ...`` with the reason.
+        That of the draws (`samplers.run.sample`): ``done``, ``interrupted``, ``out of time: ...`` or ``stopped: ...``;
+        ``failed: ...``, with the reason, where there are none.
     converged
         The verdict.
     table
@@ -143,7 +144,7 @@ def run_scene(
         Input that cannot be used; with ``resume``, an interrupted run of another file or other settings.
     """
     settings = RunSettings() if settings is None else settings
-    folder, seconds = Path(out), {}
+    folder, seconds, begun = Path(out), {}, time.perf_counter()
     with noting_warnings() as warned:
         with _timing(seconds, "read"):
             problem = prepare(path, settings)
@@ -153,11 +154,11 @@ def run_scene(
             return SceneResult(problem.name, "done", report["verdict"]["converged"], table, report)
         folder.mkdir(parents=True, exist_ok=True)
         with _timing(seconds, "map"):
-            best = climb(problem, settings, folder, resume=resume, progress=progress)
+            best = climb(problem, settings, folder, begun, resume=resume, progress=progress)
         if best.status == "interrupted":
             return SceneResult(problem.name, "interrupted", False, None, {})
         with _timing(seconds, "sample"):
-            draws = draw(problem, settings, best, folder, resume=resume, progress=progress)
+            draws = draw(problem, settings, best, folder, begun, resume=resume, progress=progress)
         with noting_ctrl_c() as stop_if_pressed:  # the draws are done: what remains is written first
             with _timing(seconds, "diagnose"):
                 diagnosis = diagnose(draws)
@@ -197,15 +198,29 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
 
 
 def climb(
-    problem: Problem, settings: RunSettings, folder: Path, *, resume: bool = False, progress: bool = False
-):
-    """Find the MAP and keep it in ``map.npz``, or take it from there when resuming; return a `MAPResult`."""
+    problem: Problem,
+    settings: RunSettings,
+    folder: Path,
+    begun: float,
+    *,
+    resume: bool = False,
+    progress: bool = False,
+) -> MAPResult:
+    """Find the MAP and keep it in ``map.npz``, or take it from there when resuming.
+
+    ``begun`` is the `time.perf_counter` that ``settings.max_seconds`` count from.
+    """
     path = folder / MAP
     if resume and path.exists():
         best = load_map(path, problem.posterior, problem.provenance, settings)
-        if best.status != "interrupted":
+        if best.status not in ("interrupted", "out of time"):
             return best
-    best = find_map(problem.posterior, max_steps=settings.max_steps, progress=progress)
+    best = find_map(
+        problem.posterior,
+        max_steps=settings.max_steps,
+        max_seconds=_seconds_left(settings, begun),
+        progress=progress,
+    )
     save_map(path, best, problem.provenance, settings)
     return best
 
@@ -215,11 +230,15 @@ def draw(
     settings: RunSettings,
     best: MAPResult,
     folder: Path,
+    begun: float,
     *,
     resume: bool = False,
     progress: bool = False,
 ) -> Draws:
-    """Draw from the posterior, with a checkpoint on the way, and keep the draws in ``draws.nc``."""
+    """Draw from the posterior, with a checkpoint on the way, and keep the draws in ``draws.nc``.
+
+    ``begun`` is the `time.perf_counter` that ``settings.max_seconds`` count from.
+    """
     checkpoint = folder / CHECKPOINT
     if not resume:
         checkpoint.unlink(missing_ok=True)  # it would be resumed from
@@ -233,6 +252,7 @@ def draw(
         num_draws=settings.draws,
         max_draws=settings.max_draws,
         enough=lambda draws: not diagnose(draws).more_draws_may_help,
+        max_seconds=_seconds_left(settings, begun),
         progress=progress,
         checkpoint=checkpoint,
     )
@@ -263,6 +283,13 @@ def tabulate(draws: Draws, settings: RunSettings, folder: Path, hall: Any, diagn
 def picture(problem: Problem, drawn: Draws | MAPResult, folder: Path) -> None:
     """Write ``scene.png``, with the true fluxes marked where they are known."""
     plot_scene(problem.posterior, drawn, folder / PICTURE, true_flux=problem.catalog.true_flux)
+
+
+def _seconds_left(settings: RunSettings, begun: float) -> float | None:
+    """Return how much of its time a run has left; None for any time."""
+    return (
+        None if settings.max_seconds is None else max(0.0, begun + settings.max_seconds - time.perf_counter())
+    )
 
 
 def _keys(problem: Problem, settings: RunSettings):

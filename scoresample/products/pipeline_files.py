@@ -179,9 +179,8 @@ def finished_report(
         report = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    same = report.get("input") == plain(provenance) and report.get("settings", {}).get("run") == plain(
-        asdict(settings)
-    )
+    ran = dict(report.get("settings", {}).get("run", {}), max_seconds=settings.max_seconds)
+    same = report.get("input") == plain(provenance) and ran == plain(asdict(settings))
     return report if same and report.get("status") == "done" else None
 
 

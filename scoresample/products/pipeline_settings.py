@@ -20,6 +20,8 @@ class RunSettings:
         Sizes, each chain's for the last two.
     max_draws
         Where the verdict on the draws is not passed, chains go on, half as many draws again at a time, up to this.
+    max_seconds
+        For reading, MAP and draws of one scene; None for any time. A scene whose time is over has what was drawn.
     seed
         Of everything random. Every scene mixes its own name into it.
     max_steps
@@ -52,6 +54,7 @@ class RunSettings:
     warmup: int = 200
     draws: int = 800
     max_draws: int = 4000
+    max_seconds: float | None = None
     seed: int = 7
     max_steps: int = 1000
     background: bool = True
@@ -75,5 +78,7 @@ class RunSettings:
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ConfigError(f"max_seconds is {self.max_seconds:g}; it must be above 0.")
         if self.seed >= 2**32:
             raise ConfigError(f"seed is {self.seed}; it must be below 2**32, where seeds begin to repeat.")

@@ -1,6 +1,7 @@
 """The steps of a run one at a time: each reads what the one before left in the folder."""
 
 import dataclasses
+import time
 from pathlib import Path
 
 from astropy.table import QTable
@@ -27,9 +28,10 @@ def map_scene(
     path: str | Path, out: str | Path, settings: RunSettings, *, progress: bool = False
 ) -> tuple[MAPResult, dict]:
     """Find the MAP of a scene file, write ``map.npz``, and return it with its chi-square per pixel."""
-    problem, folder = prepare(path, settings), Path(out)
+    begun, folder = time.perf_counter(), Path(out)
+    problem = prepare(path, settings)
     folder.mkdir(parents=True, exist_ok=True)
-    best = climb(problem, settings, folder, progress=progress)
+    best = climb(problem, settings, folder, begun, progress=progress)
     return best, chi2_per_pixel(problem.posterior, best.position)
 
 
@@ -37,11 +39,11 @@ def sample_scene(
     path: str | Path, out: str | Path, settings: RunSettings, *, resume: bool = False, progress: bool = False
 ) -> Draws:
     """Draw from the posterior, from ``map.npz`` on and with its model, and write ``draws.nc``."""
-    folder = Path(out)
+    begun, folder = time.perf_counter(), Path(out)
     settings = dataclasses.replace(settings, **model_settings(folder / MAP))
     problem = prepare(path, settings)
     best = load_map(folder / MAP, problem.posterior, problem.provenance, settings)
-    return draw(problem, settings, best, folder, resume=resume, progress=progress)
+    return draw(problem, settings, best, folder, begun, resume=resume, progress=progress)
 
 
 def diagnose_scene(path: str | Path, out: str | Path) -> Diagnosis:

@@ -47,16 +47,17 @@ def warm_up(
     slow,
     ends_window,
 ):
-    """Take warm-up steps; return states, adaptation and the mean acceptance of the last step.
+    """Take warm-up steps; return states, adaptation, positions (step, chain, ...) and the mean acceptance of the last.
 
     ``slow`` and ``ends_window`` are the flags of these steps, from `WindowAdaptation.schedule`.
     """
     flags = [jnp.asarray(np.pad(flag, (0, CHUNK - len(flag)))) for flag in (slow, ends_window)]
-    states, adapting, (_, _, stats) = _advance(
+    states, adapting, (positions, _, stats) = _advance(
         kernel, adaptation, density, whitening, key, states, adapting,
         jnp.asarray(first), jnp.asarray(num_steps), jnp.asarray(True), *flags,
     )  # fmt: skip
-    return states, adapting, float(np.asarray(stats["acceptance_rate"])[num_steps - 1].mean())
+    positions = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_steps], positions)
+    return states, adapting, positions, float(np.asarray(stats["acceptance_rate"])[num_steps - 1].mean())
 
 
 def draw(kernel, adaptation, density, whitening, key, states, adapting, first: int, num_steps: int):

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError
 from scoresample.numerics.compiling import quick_jit
+from scoresample.samplers.endings import Deadline, RunEnded
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening
 
@@ -33,7 +34,7 @@ class MAPResult(NamedTuple):
     position
         The last position. L-BFGS never takes a step down, so that its last is its best; Adam may.
     status
-        ``converged``, ``max_steps``, ``not finite`` or ``interrupted``.
+        ``converged``, ``max_steps``, ``not finite``, ``out of time`` or ``interrupted``.
     history
         One entry per step.
     """
@@ -51,6 +52,7 @@ def find_map(
     max_steps: int = 1000,
     learning_rate: float = 0.1,
     tolerance: float = 0.02,
+    max_seconds: float | None = None,
     progress: bool = True,
 ) -> MAPResult:
     r"""Climb to a maximum of a density.
@@ -77,6 +79,8 @@ def find_map(
         Peak of Adam's schedule, in prior standard deviations.
     tolerance
         On score and step, in inverse and plain prior standard deviations.
+    max_seconds
+        After so long the climb ends where it is; None for any time.
     progress
         Whether to show a bar.
 
@@ -93,6 +97,7 @@ def find_map(
     """
     if method not in ("auto", "lbfgs", "adam"):
         raise ConfigError(f"method is {method!r}; it must be 'auto', 'lbfgs' or 'adam'.")
+    deadline = Deadline(max_seconds)
     if start is None:
         start = density.initial_position()
     start = jax.tree.map(jnp.asarray, start)
@@ -118,6 +123,7 @@ def find_map(
                 state = climber.init(compiled, whitening)
                 for _ in range(_ROUND if method == "lbfgs" else max_steps):
                     stop_if_pressed()
+                    deadline.check(f"{len(rows)} steps")
                     num_steps = min(_CHUNK, max_steps - len(rows))
                     if num_steps == 0:
                         break
@@ -133,6 +139,8 @@ def find_map(
                     status = "converged"
         except KeyboardInterrupt:
             status = "interrupted"
+        except RunEnded:
+            status = "out of time"
     columns = np.asarray(rows).reshape(-1, 3).T
     return MAPResult(reached, status, MAPHistory(*columns))
 

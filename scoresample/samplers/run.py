@@ -19,6 +19,13 @@ from scoresample.samplers import chunks
 from scoresample.samplers.adaptation import WindowAdaptation
 from scoresample.samplers.base import AbstractKernel, AbstractSampler, Draws, Stage, settings_of
 from scoresample.samplers.checkpoint import fingerprint, read_note
+from scoresample.samplers.endings import (
+    Deadline,
+    RunEnded,
+    check_finite,
+    check_moves,
+    check_step_size,
+)
 from scoresample.samplers.hmc import NUTS
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace
@@ -38,6 +45,7 @@ def sample(
     num_draws: int = 500,
     max_draws: int | None = None,
     enough: Callable[[Draws], bool] | None = None,
+    max_seconds: float | None = None,
     progress: bool = True,
     checkpoint: str | Path | None = None,
 ) -> Draws:
@@ -64,6 +72,9 @@ def sample(
     max_draws, enough
         With both, chains of ``num_draws`` go on, half as many again at a time, until ``enough(draws)`` is true or there
         are ``max_draws``; such as ``enough=lambda draws: not ss.diagnose(draws).more_draws_may_help``.
+    max_seconds
+        After so long the run ends with the draws it has; None for any time. It is looked at between pieces of 25 steps,
+        which may be long ones, and compiling counts. A run with a checkpoint can be resumed with more time.
     progress
         Whether to show bars.
     checkpoint
@@ -71,7 +82,9 @@ def sample(
 
     Returns
     -------
-    The draws. Ctrl-C ends the run and keeps what is done, with status ``interrupted``.
+    The draws. A run that ends early keeps what is done, and its status says why: ``interrupted`` by Ctrl-C; ``out of
+    time: ...``; or ``stopped: ...``, where going on makes no sense (`samplers.endings`): a density or score that is not
+    finite, a chain that does not move, a step size that collapsed.
 
     Raises
     ------
@@ -90,7 +103,7 @@ def sample(
     kernel = sampler if isinstance(sampler, AbstractKernel) else None
     stages = () if kernel is None else kernel.stages(density, num_warmup)
     starts = _starts(density, start, num_chains)
-    begun = time.perf_counter()
+    deadline = Deadline(max_seconds)
     compiled = density.for_compilation()
     key_curvature, key_start, key_run = jax.random.split(key, 3)
     first = stages[0].density if stages else density
@@ -108,12 +121,12 @@ def sample(
             "num_kept": int(jax.tree.leaves((position, derived))[0].shape[1]),
             "seed": seed,
             "step_size": step_size,
-            "seconds": round(time.perf_counter() - begun, 3),
+            "seconds": round(time.perf_counter() - deadline.begun, 3),
             "versions": versions,
         }
         return Draws(position, derived, stats, status, settings, density)
 
-    run = _Run(density, sizes, checkpoint, progress)
+    run = _Run(density, sizes, checkpoint, progress, deadline)
     if checkpoint is not None:
         formula = compiled.formula(starts[0])
         run.mark = fingerprint(compiled, formula, whitening, starts, settings_of(sampler), sizes, key)
@@ -141,11 +154,14 @@ def sample(
 class _Run:
     """One run under way: what is done so far, and where it is kept."""
 
-    def __init__(self, original: AbstractDensity, sizes: dict[str, int], checkpoint, progress: bool):
+    def __init__(
+        self, original: AbstractDensity, sizes: dict[str, int], checkpoint, progress: bool, deadline: Deadline
+    ):
         self.density = original.for_compilation()
         self.sizes = sizes
         self.path = None if checkpoint is None else Path(checkpoint)
         self.progress = progress
+        self.deadline = deadline
         self.max_draws = sizes["num_draws"]
         self.enough: Callable[[Any], bool] = lambda done: True
         self.mark = ""
@@ -182,7 +198,7 @@ class _Run:
             shapes = jax.eval_shape(one, states, adapting)
             return jax.tree.map(lambda s: np.zeros((0, *s.shape[1:]), s.dtype), shapes)
 
-        warmed = 0
+        warmed, still = 0, np.zeros(len(z), int)
         note = self._note()
         if note is not None:
             warmed = note["warmed"]
@@ -191,18 +207,22 @@ class _Run:
             states, adapting, whitening = jax.tree.map(jnp.asarray, state)
         try:
             with noting_ctrl_c() as stop_if_pressed:
+                check_finite(states, "start" if warmed == 0 else f"are after {warmed} warm-up steps")
                 with tqdm(total=num_warmup, initial=warmed, desc="warm-up", disable=not self.progress) as bar:
                     while warmed < num_warmup:
                         stop_if_pressed()
+                        self.deadline.check(f"{warmed} of {num_warmup} warm-up steps")
                         until = min(step for step in (*begins, num_warmup) if step > warmed)
                         n = min(chunks.CHUNK, until - warmed)
                         flags = slow[warmed : warmed + n], ends[warmed : warmed + n]
                         density = _stage_at(stages, warmed).density.for_compilation()
                         fixed = (kernel, adaptation, density)
-                        states, adapting, acceptance = chunks.warm_up(
+                        states, adapting, positions, acceptance = chunks.warm_up(
                             *fixed, whitening, key_warm, states, adapting, warmed, n, *flags
                         )
                         warmed += n
+                        step_size = float(adaptation.current(adapting).step_size)
+                        still = check_moves(still, positions, step_size)
                         if warmed in recenter_at or warmed in begins:
                             original, z = _stage_at(stages, warmed).density, states.position
                             density = original.for_compilation()
@@ -210,25 +230,31 @@ class _Run:
                                 key_again = jax.random.fold_in(key, warmed)
                                 whitening, z = recenter(key_again, original, density, whitening, z)
                             states = chunks.start_chains(kernel, density, whitening, z)
+                            check_finite(states, f"are after {warmed} warm-up steps")
                             adapting = adaptation.restart(adapting)
                         bar.set_postfix(acceptance=f"{acceptance:.2f}")
                         bar.update(n)
                         self._keep((states, adapting, whitening), warmed)
+                step_size = float(adaptation.final(adapting).step_size)
+                if num_warmup > 0 and kernel.fixed_step_size is None and whitening.local is not None:
+                    check_step_size(step_size)
                 fixed = (kernel, adaptation, stages[-1].density.for_compilation())
                 with self._draw_bar() as bar:
                     goal = self._goal(num_draws, bar)
                     while (first := self._num_done()) < goal:
                         stop_if_pressed()
+                        self.deadline.check(f"{first} of {goal} draws")
                         n = min(chunks.CHUNK, goal - first)
                         states, out = chunks.draw(*fixed, whitening, key_draw, states, adapting, first, n)
                         self._append(out, n, bar)
+                        still = check_moves(still, self.done[-1][0], step_size)
                         self._keep((states, adapting, whitening), warmed)
                         goal = self._goal(goal, bar)
             status = "done"
-        except KeyboardInterrupt:
-            status = "interrupted"
+        except (KeyboardInterrupt, RunEnded) as ended:
+            status = "interrupted" if isinstance(ended, KeyboardInterrupt) else str(ended)
             self._keep((states, adapting, whitening), warmed, now=True)
-        if not self.done:  # interrupted before the first draw
+        if not self.done:  # ended before the first draw
             self.done = [nothing()]
         self._finish(status)
         return status, float(adaptation.final(adapting).step_size)
@@ -240,6 +266,8 @@ class _Run:
             with noting_ctrl_c() as stop_if_pressed, self._draw_bar() as bar:
                 while (first := self._num_done()) < self.sizes["num_draws"]:
                     stop_if_pressed()
+                    if self.done:  # the first piece is the result of everything before, and takes no time
+                        self.deadline.check(f"{first} of {self.sizes['num_draws']} draws")
                     n = min(chunks.CHUNK, self.sizes["num_draws"] - first)
                     _, out = chunks.draw_normal(
                         self.density,
@@ -250,10 +278,10 @@ class _Run:
                         jnp.asarray(n),
                     )
                     self._append(out, n, bar)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, RunEnded) as ended:
             if not self.done:
                 raise
-            status = "interrupted"
+            status = "interrupted" if isinstance(ended, KeyboardInterrupt) else str(ended)
         return status
 
     def collected(self, most: int | None = None):

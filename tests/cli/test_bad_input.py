@@ -86,6 +86,7 @@ def test_a_run_that_never_began_makes_no_folder(scoresample, tmp_path, one_line_
     ("options", "words"),
     [
         (("--chains", 0), ["chains is 0", "at least 1"]),
+        (("--max-seconds", 0), ["max_seconds is 0", "above 0"]),
         (("--seed", 2**32), ["seed is 4294967296", "below 2**32"]),
         (("--sampler", "gibbs"), ["gibbs", "nuts", "laplace"]),
         (

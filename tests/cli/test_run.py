@@ -1,6 +1,7 @@
 """`scoresample run` on one scene: files, report, exit status, interruption and resumption."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from astropy.table import QTable
 
 from scoresample.products.archive import load_draws
 from scoresample.products.tables import read_flux_catalog
-from scoresample.samplers import chunks
+from scoresample.samplers import chunks, endings
 
 FILES = {"draws.nc", "flux_draws.fits", "fluxes.ecsv", "fluxes.fits", "map.npz", "report.json", "scene.png"}
 
@@ -118,6 +119,41 @@ def test_a_resumed_run_gives_the_draws_of_an_uninterrupted_one(
     assert "tiny: done" in result.stdout
     np.testing.assert_array_equal(fluxes(tmp_path), fluxes(finished[0]))
     assert not (tmp_path / "checkpoint.npz").exists()
+
+
+def test_a_run_out_of_time_keeps_its_draws_and_goes_on_with_more(
+    scoresample, tiny, fast, finished, tmp_path, monkeypatch
+):
+    begun, pieces = time.perf_counter, []
+
+    def draw(*arguments):
+        pieces.append(1)
+        return real(*arguments)
+
+    real = chunks.draw
+    monkeypatch.setattr(chunks, "draw", draw)
+    monkeypatch.setattr(endings.time, "perf_counter", lambda: begun() + 1000 * (len(pieces) >= 2))
+    result = scoresample("run", tiny, "-o", tmp_path, *fast, "--max-seconds", 900)
+    monkeypatch.undo()
+    assert result.exit_code == 1
+    assert "tiny: out of time: " in result.stdout and "after 50 of 75 draws" in result.stdout
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["settings"]["num_kept"] == 50
+    assert list(read_flux_catalog(tmp_path / "fluxes.fits")["status"]) == [report["status"]] * 2
+    np.testing.assert_array_equal(fluxes(tmp_path), fluxes(finished[0])[:, :50])
+    result = scoresample("run", tiny, "-o", tmp_path, *fast, "--resume")
+    assert "tiny: done" in result.stdout
+    np.testing.assert_array_equal(fluxes(tmp_path), fluxes(finished[0]))
+
+
+def test_without_time_for_the_map_the_run_writes_rows_without_fluxes(scoresample, tiny, fast, tmp_path):
+    result = scoresample("run", tiny, "-o", tmp_path, *fast, "--max-seconds", 1e-3)
+    assert result.exit_code == 1
+    assert "MAP: out of time after 0 steps" in result.stdout
+    table = read_flux_catalog(tmp_path / "fluxes.fits")
+    assert len(table) == 2
+    assert all(status.startswith("out of time") for status in table["status"])
+    assert np.isnan(table["g_flux"].value).all()
 
 
 def test_resume_leaves_a_finished_run_as_it_is_and_without_it_the_run_starts_anew(
