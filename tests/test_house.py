@@ -43,7 +43,7 @@ ROOMS = {
     "matplotlib": ["products/*"],
     "numpyro": [
         "models/priors*.py",
-        "density/flux_prior.py",
+        "density/flux_prior*.py",
         "density/parameters.py",
         "density/posterior.py",
     ],

@@ -1,0 +1,75 @@
+"""Calibration in numbers: of all fluxes, in bins of S/N and blendedness, and of each flux."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from scoresample.diagnostics.coverage import Measured, coverage, pull_mean, pull_width, uniformity
+
+SNR_EDGES = (-np.inf, 5, 20, 100, np.inf)
+BLENDEDNESS_EDGES = (-np.inf, 0.05, 0.2, 0.5, np.inf)
+_LEAST_IN_BIN = 10
+
+
+def groups_of_fluxes(table: pd.DataFrame, tests: dict[str, float]) -> pd.DataFrame:
+    """Return a row for all fluxes, and one for every bin; tests of those with 10 scenes or more go into ``tests``."""
+    rows, bins = [], [("all", pd.Series(True, table.index))]
+    for name, column, edges in (
+        ("S/N", "snr", SNR_EDGES),
+        ("blendedness", "blendedness", BLENDEDNESS_EDGES),
+    ):
+        for low, high in itertools.pairwise(edges):
+            text = (
+                f"below {high:g}"
+                if low == -np.inf
+                else f"{low:g} and more"
+                if high == np.inf
+                else f"{low:g} to {high:g}"
+            )
+            bins.append((f"{name} {text}", (table[column] >= low) & (table[column] < high)))
+    for name, inside in bins:
+        part = table[inside]
+        if part["scene"].nunique() < 2:
+            continue
+        row, found = _measure(part)
+        if part["scene"].nunique() >= _LEAST_IN_BIN:
+            tests |= {f"{what}, {name}": measured.p_value for what, measured in found.items()}
+        rows.append({"group": name, "fluxes": len(part), "scenes": part["scene"].nunique()} | row)
+    return pd.DataFrame(rows)
+
+
+def single_fluxes(table: pd.DataFrame, tests: dict[str, float]) -> pd.DataFrame:
+    """Return a row for the flux of every object and band; the tests of their ranks go into ``tests``."""
+    rows = []
+    for _, part in table.groupby(["object", "band"], sort=False):
+        name, band = part["object"].iloc[0], part["band"].iloc[0]
+        if len(part) < 2:
+            continue
+        p_value = uniformity(part["pit"].to_numpy(float))
+        tests[f"ranks of flux[{name}, {band}]"] = p_value
+        about = {"object": name, "band": band, "scenes": len(part), "rank_p": p_value}
+        rows.append(about | _measure(part)[0])
+    return pd.DataFrame(rows)
+
+
+def _measure(part: pd.DataFrame) -> tuple[dict[str, float], dict[str, Measured]]:
+    """Return the numbers of some fluxes, and those that are tested."""
+    pits, pulls = (_by_scene(part, column) for column in ("pit", "pull"))
+    found = {
+        "coverage_68": coverage(pits, 0.68),
+        "coverage_95": coverage(pits, 0.95),
+        "pull_mean": pull_mean(pulls),
+        "pull_width": pull_width(pulls),
+    }
+    row = {}
+    for name, measured in found.items():
+        row |= {name: measured.value, f"{name}_error": measured.error}
+    row["crps_ratio"] = float(part["crps"].sum() / part["crps_expected"].sum())
+    return row, found
+
+
+def _by_scene(part: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as (scene, flux), NaN where a scene has fewer fluxes than another."""
+    order = part.groupby("scene", sort=False).cumcount()
+    return part.assign(order=order).pivot(index="scene", columns="order", values=column).to_numpy(float)
