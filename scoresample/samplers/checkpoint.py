@@ -14,17 +14,19 @@ from scoresample.numerics.tree_files import load_note
 
 
 def fingerprint(*trees: Any) -> str:
-    """Return a hash of all arrays and settings that decide what a run computes."""
-    digest = hashlib.sha256()
-    for leaf in jax.tree.leaves(trees):
-        if eqx.is_array(leaf):
-            leaf = (
-                jax.random.key_data(leaf) if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key) else leaf
-            )
-            digest.update(np.ascontiguousarray(leaf).tobytes())
-        else:
-            digest.update(repr(leaf).encode())
-    return digest.hexdigest()
+    """Return a hash of all arrays and settings that decide what a run computes, the same in every process.
+
+    The leaves are sorted: numpyro flattens a distribution in the order of a set of strings, another in every process.
+    """
+    return hashlib.sha256(b"".join(sorted(map(_hash, jax.tree.leaves(trees))))).hexdigest()
+
+
+def _hash(leaf: Any) -> bytes:
+    if not eqx.is_array(leaf):
+        return hashlib.sha256(repr(leaf).encode()).digest()
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    return hashlib.sha256(np.ascontiguousarray(leaf).tobytes()).digest()
 
 
 def read_note(path: Path, wanted: str) -> dict[str, Any]:
