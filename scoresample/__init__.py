@@ -40,6 +40,7 @@ _MODULES = {
     "scoresample.models.score_prior": ("ScorePrior",),
     "scoresample.models.source": ("Source", "make_source"),
     "scoresample.products.archive": ("load_draws", "save_draws"),
+    "scoresample.products.calibration": ("calibrate",),
     "scoresample.products.catalog": ("flux_catalog", "flux_draws"),
     "scoresample.products.pipeline": ("run_scene",),
     "scoresample.products.plots": ("plot_scene",),

@@ -47,6 +47,18 @@ def model_options(function: Callable) -> Callable:
 
 
 def sampling_options(function: Callable) -> Callable:
+    """Add what decides the draws, for how long, and which of them are kept."""
+    for option in (
+        click.option("--max-seconds", type=float, default=_DEFAULTS.max_seconds, metavar="S",
+                     help="Time for one scene, until it is drawn; what is there by then is kept.  [default: any]"),
+        click.option("--images", type=click.Choice(IMAGES), default=_DEFAULTS.images, show_default=True,
+                     help="Which draws of the images draws.nc keeps; thin is every tenth."),
+    ):  # fmt: skip
+        function = option(function)
+    return drawing_options(function)
+
+
+def drawing_options(function: Callable) -> Callable:
     """Add what decides the draws."""
     sizes = {
         "max_draws": "Where the verdict is not passed, chains go on: half as many draws again at a time, up to this.",
@@ -55,10 +67,6 @@ def sampling_options(function: Callable) -> Callable:
         "chains": "Chains.",
     }
     for option in (
-        click.option("--max-seconds", type=float, default=_DEFAULTS.max_seconds, metavar="S",
-                     help="Time for one scene, until it is drawn; what is there by then is kept.  [default: any]"),
-        click.option("--images", type=click.Choice(IMAGES), default=_DEFAULTS.images, show_default=True,
-                     help="Which draws of the images draws.nc keeps; thin is every tenth."),
         click.option("--seed", type=int, default=_DEFAULTS.seed, show_default=True, help="Of everything random."),
         *(click.option(f"--{name.replace('_', '-')}", type=int, default=getattr(_DEFAULTS, name), show_default=True,
                        help=text)

@@ -72,9 +72,27 @@ class Calibration(NamedTuple):
         return "\n".join([*lines, *(f"  - {reason}" for reason in self.reasons)])
 
     def __repr__(self) -> str:
-        shown = self.groups.to_string(float_format=lambda value: f"{value:.3f}", na_rep="-")
+        shown = self._shown()
         used = f"{int(self.scenes['used'].sum())} of {len(self.scenes)} scenes used"
         return "\n".join([shown, f"TARP p-value {self.tarp.p_value:.3g}; {used}", self.verdict])
+
+    def _shown(self) -> str:
+        """Return the groups, each number with its error."""
+        if self.groups.empty:
+            return "no group of two scenes or more"
+        shown = self.groups[["group", "fluxes", "scenes"]].copy()
+        for name, key, factor, digits in (
+            ("68 % hold [%]", "coverage_68", 100, 1),
+            ("95 % hold [%]", "coverage_95", 100, 1),
+            ("pull mean", "pull_mean", 1, 2),
+            ("pull width", "pull_width", 1, 2),
+        ):
+            shown[name] = [
+                f"{factor * value:.{digits}f} +- {factor * error:.{digits}f}"
+                for value, error in zip(self.groups[key], self.groups[f"{key}_error"], strict=True)
+            ]
+        shown["CRPS ratio"] = self.groups["crps_ratio"].map("{:.2f}".format)
+        return shown.to_string(index=False)
 
 
 def judge(scenes: Sequence[Mapping[str, Any]]) -> Calibration:
@@ -91,6 +109,7 @@ def judge(scenes: Sequence[Mapping[str, Any]]) -> Calibration:
         leave the verdict undecided.
     """
     about = pd.DataFrame([{k: v for k, v in s.items() if k not in ("fluxes", "others")} for s in scenes])
+    about["converged"] = [scene.get("converged") is True for scene in scenes]
     about["used"] = (about["status"] == "done") & (about["ess"].astype(float) >= LEAST_ESS)
     used = [scene for scene, use in zip(scenes, about["used"], strict=True) if use]
     table = pd.DataFrame([{"scene": scene["scene"], **flux} for scene in used for flux in scene["fluxes"]])

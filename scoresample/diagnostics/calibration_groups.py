@@ -4,6 +4,8 @@ import itertools
 
 import numpy as np
 import pandas as pd
+from arviz_stats.ecdf_utils import ecdf_pit
+from jaxtyping import Float
 
 from scoresample.diagnostics.coverage import Measured, coverage, pull_mean, pull_width, uniformity
 
@@ -51,6 +53,19 @@ def single_fluxes(table: pd.DataFrame, tests: dict[str, float]) -> pd.DataFrame:
         about = {"object": name, "band": band, "scenes": len(part), "rank_p": p_value}
         rows.append(about | _measure(part)[0])
     return pd.DataFrame(rows)
+
+
+def rank_band(
+    num_scenes: int, level: float = 0.99
+) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
+    """Return points in (0, 1), and between which shares of uniform values below them whole curves stay at a level.
+
+    References
+    ----------
+    Säilynoja, Bürkner & Vehtari (2022), Statistics and Computing 32, 32; by arviz_stats.
+    """
+    points, _, low, high = ecdf_pit((np.arange(num_scenes) + 0.5) / num_scenes, level, 1000)
+    return points, low, high
 
 
 def _measure(part: pd.DataFrame) -> tuple[dict[str, float], dict[str, Measured]]:

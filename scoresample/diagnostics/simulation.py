@@ -101,12 +101,19 @@ def draw_truth(key: PRNGKeyArray, posterior: Posterior, least: Float[np.ndarray,
     return Truth(position, amplitudes, np.asarray(images).reshape(-1, *posterior.likelihood.renderer.shape))
 
 
-def observe(key: PRNGKeyArray, posterior: Posterior, images: Float[np.ndarray, "band y x"]) -> Posterior:
-    """Return a posterior of images with noise added, as its weights say; 0 without data."""
+def observe(
+    key: PRNGKeyArray, posterior: Posterior, images: Float[np.ndarray, "band y x"]
+) -> Float[np.ndarray, "band y x"]:
+    """Return images with noise added, as the weights of a posterior's observation say; 0 without data."""
     weight = np.asarray(posterior.observation.inverse_variance)
     sd = np.divide(1, np.sqrt(weight), where=weight > 0, out=np.zeros_like(weight))
     noise = sd * np.asarray(jax.random.normal(key, images.shape))
-    seen = jnp.asarray(np.where(weight > 0, images + noise, 0), posterior.observation.images.dtype)
+    return np.where(weight > 0, images + noise, 0)
+
+
+def with_images(posterior: Posterior, images: Float[np.ndarray, "band y x"]) -> Posterior:
+    """Return the posterior of other images; everything else stays as it is."""
+    seen = jnp.asarray(images, posterior.observation.images.dtype)
     return eqx.tree_at(
         lambda p: (p.observation.images, p.likelihood.data), posterior, (seen, seen.reshape(len(seen), -1))
     )

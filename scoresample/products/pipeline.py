@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from astropy.table import QTable
+from jaxtyping import PRNGKeyArray
 
 from scoresample.data.catalog import Catalog
 from scoresample.data.readers import read_catalog, read_observation
-from scoresample.density.posterior import Posterior
+from scoresample.density.posterior import Position, Posterior
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.diagnostics.verdict import Diagnosis, diagnose
 from scoresample.errors import ScoresampleError
@@ -242,16 +243,12 @@ def draw(
     checkpoint = folder / CHECKPOINT
     if not resume:
         checkpoint.unlink(missing_ok=True)  # it would be resumed from
-    draws = sample(
-        _keys(problem, settings)[0],
+    key = _keys(problem, settings)[0]
+    draws = sample_as_set(
+        key,
         problem.posterior,
-        KERNELS[settings.sampler](),
-        start=best.position,
-        num_chains=settings.chains,
-        num_warmup=settings.warmup,
-        num_draws=settings.draws,
-        max_draws=settings.max_draws,
-        enough=lambda draws: not diagnose(draws).more_draws_may_help,
+        settings,
+        best.position,
         max_seconds=_seconds_left(settings, begun),
         progress=progress,
         checkpoint=checkpoint,
@@ -261,6 +258,33 @@ def draw(
     )
     save_draws(folder / DRAWS, draws, images=settings.images)
     return draws
+
+
+def sample_as_set(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    settings: RunSettings,
+    start: Position,
+    *,
+    max_seconds: float | None = None,
+    progress: bool = False,
+    checkpoint: Path | None = None,
+) -> Draws:
+    """Draw from a posterior with the sampler and sizes of a run."""
+    return sample(
+        key,
+        posterior,
+        KERNELS[settings.sampler](),
+        start=start,
+        num_chains=settings.chains,
+        num_warmup=settings.warmup,
+        num_draws=settings.draws,
+        max_draws=settings.max_draws,
+        enough=lambda draws: not diagnose(draws).more_draws_may_help,
+        max_seconds=max_seconds,
+        progress=progress,
+        checkpoint=checkpoint,
+    )
 
 
 def score_hallucination(problem: Problem, settings: RunSettings, draws: Draws):
