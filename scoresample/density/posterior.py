@@ -54,7 +54,7 @@ class Posterior(AbstractDensity):
     by_kind
         Priors of all parameters of one kind: ``image=prior``, ``center=dist.Normal(0, 0.3)``,
         ``half_light_radius=...``; None holds them fixed. Centers are displacements from the detection.
-        Without them images have the learned prior ``galaxies``, profiles and stars have free centers and
+        Without them images have the Gaussian morphology prior, profiles and stars have free centers and
         the shape priors of `models.priors_numpyro`; centers of pixel sources are fixed, since their images
         can move by themselves.
 

@@ -35,7 +35,9 @@ class RunSettings:
     stars
         Whether sources that the catalog calls stars are points; if not, they are galaxies like all others.
     prior
-        Of galaxy images: a name that `load_prior` knows, or the file of weights of your own.
+        Of galaxy images: a name that `load_prior` knows, or the file of weights of your own. The learned ``galaxies`` is
+        not the default: on bright blends its noise exceeds that of the data, and takes flux from the brighter galaxy
+        (docs/priors.md).
     noise_level
         Of the prior; None for its usual one.
     images
@@ -61,7 +63,7 @@ class RunSettings:
     bad_planes: tuple[str | int, ...] = ()
     psf_bands: tuple[str, ...] = ()
     stars: bool = True
-    prior: str = "galaxies"
+    prior: str = "gaussian"
     noise_level: float | None = None
     images: str = "thin"
     num_flux_draws: int = 100

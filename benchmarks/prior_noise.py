@@ -1,0 +1,58 @@
+"""How the noise of the learned prior compares with that of a scene, and what it does to the fluxes of the MAP.
+
+python benchmarks/prior_noise.py ../shared/data/psf_matched_sim.npz --no-stars     two minutes
+
+For each noise level: the ratio of the scatter that the prior leaves in each pixel of a galaxy, 0.1 noise_level times its
+brightness, to the noise of the data there, all bands together; and i-band fluxes of the MAP over the truth. The climb
+begins at the MAP with the Gaussian prior, so that levels differ by where they lead from one and the same place.
+"""
+
+import argparse
+
+import numpy as np
+
+from scoresample.density.posterior import Posterior
+from scoresample.models.morphology import COORDINATE_SCALE
+from scoresample.products.pipeline import Problem, prepare
+from scoresample.products.pipeline_settings import RunSettings
+from scoresample.samplers.optimize import find_map
+
+LEVELS = (0.05, 0.1, 0.3)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("scene")
+    parser.add_argument("--no-stars", dest="stars", action="store_false")
+    arguments = parser.parse_args()
+    gaussian = prepare(arguments.scene, RunSettings(prior="gaussian", stars=arguments.stars))
+    start = find_map(gaussian.posterior, progress=False).position
+    signal = significance(gaussian.posterior, start)
+    print("truth          ", *(f"{flux:7.0f}" for flux in gaussian.catalog.true_flux[:, gaussian.posterior.observation.frame.bands.index("i")]))
+    print("gaussian       ", *(f"{ratio:7.2f}" for ratio in to_truth(gaussian, start)))
+    for level in LEVELS:
+        settings = RunSettings(prior="galaxies", noise_level=level, stars=arguments.stars)
+        problem = prepare(arguments.scene, settings)
+        best = find_map(problem.posterior, start, progress=False)
+        ratios = COORDINATE_SCALE * level * signal
+        print(f"{level:<5g} flux/truth", *(f"{ratio:7.2f}" for ratio in to_truth(problem, best.position)))
+        print("      scatter/noise", *(f"{ratio:6.2f} " for ratio in ratios), flush=True)
+
+
+def significance(posterior: Posterior, position) -> np.ndarray:
+    """Return the brightness of each source over the noise of a pixel, all bands together: of S = 1."""
+    brightness = np.asarray(posterior.brightness(position))
+    noise = np.median(np.asarray(posterior.likelihood.root_weight), axis=1)
+    return np.sqrt(np.sum((brightness * noise[:, None]) ** 2, axis=0))
+
+
+def to_truth(problem: Problem, position) -> np.ndarray:
+    """Return i-band fluxes over the truth."""
+    band = problem.posterior.observation.frame.bands.index("i")
+    fluxes = np.asarray(problem.posterior.amplitudes(position))[band]
+    truth = problem.catalog.true_flux[:, band]
+    return fluxes[: len(truth)] / truth
+
+
+if __name__ == "__main__":
+    main()
