@@ -16,6 +16,7 @@ _MODULES = {
     "scoresample.density.base": ("Density",),
     "scoresample.density.posterior": ("Posterior",),
     "scoresample.diagnostics.arviz": ("to_arviz",),
+    "scoresample.diagnostics.audit": ("audit",),
     "scoresample.diagnostics.hallucination": ("hallucination_score",),
     "scoresample.diagnostics.verdict": ("diagnose",),
     "scoresample.errors": (

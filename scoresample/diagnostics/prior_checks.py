@@ -1,4 +1,4 @@
-"""What a prior on galaxy images does, measured on images: is it a gradient, what it removes, does it hold still."""
+"""What a prior on galaxy images does, measured on images: what it removes, does it hold still."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.models.learned_prior import LearnedPrior
 from scoresample.models.morphology import to_coordinate, to_morphology
@@ -75,57 +75,6 @@ def noise_left(score: Callable[[Images], Images], noise_level: float, images: Im
     """
     noisy = images + noise_level * noise
     return float(np.mean((noisy + noise_level**2 * score(noisy) - images) ** 2) / noise_level**2)
-
-
-class Curl(NamedTuple):
-    """How far a score is from a gradient, |J - J^T| / |J| in the Frobenius norm, and its standard error."""
-
-    value: float
-    error: float
-
-
-def curl(key: PRNGKeyArray, prior: AbstractPrior, images: Images, num_probes: int = 32) -> Curl:
-    r"""Estimate the antisymmetric part of the Jacobian J of a score, averaged over images.
-
-    With random signs v, :math:`E|Jv - J^T v|^2 = |J - J^T|^2` and :math:`E|Jv|^2 = |J|^2` (Hutchinson 1989).
-
-    Parameters
-    ----------
-    key
-        Of the probes.
-    prior
-        With a score.
-    images
-        Images u to measure at; each has its own probes.
-    num_probes
-        In all, at least one for each image.
-    """
-    each = -(-num_probes // len(images))
-    keys = jax.random.split(key, len(images) * each)
-    points = jnp.repeat(_usual(images), each, axis=0)
-    twisted, total = (np.asarray(part, float) for part in _jacobian_norms(prior, keys, points))
-    value = np.sqrt(twisted.mean() / total.mean())
-    # Of the ratio of two means, then of its root. Probes of one image share its Jacobian, so that images count; where
-    # there is one image, only the probes scatter.
-    residual = twisted - value**2 * total
-    if len(images) > 1:
-        residual = residual.reshape(len(images), each).mean(axis=1)
-    spread = np.std(residual, ddof=1) / total.mean() / np.sqrt(len(residual))
-    return Curl(float(value), float(spread / (2 * value)) if value > 0 else 0.0)
-
-
-@eqx.filter_jit
-def _jacobian_norms(prior: AbstractPrior, keys: Key[Array, " n"], images: Float[Array, "n y x"]):
-    """Return |Jv - J^T v|^2 and |Jv|^2 for one probe at each image."""
-
-    def norms(pair):
-        key, image = pair
-        probe = jax.random.rademacher(key, image.shape, image.dtype)
-        forward = jax.jvp(prior.score, (image,), (probe,))[1]
-        backward = jax.vjp(prior.score, image)[1](probe)[0]
-        return jnp.sum((forward - backward) ** 2), jnp.sum(forward**2)
-
-    return jax.lax.map(norms, (keys, images))
 
 
 class RingTest(NamedTuple):

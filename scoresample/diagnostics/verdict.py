@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from scoresample.diagnostics.audit import LIMIT, Audit, audit_of
 from scoresample.diagnostics.convergence import chain_shape, convergence_table, energy_bfmi, num_divergences
 from scoresample.samplers.base import Draws
 
@@ -34,6 +35,8 @@ class Diagnosis(NamedTuple):
     notes
         What is to be known of the draws besides, one sentence each: no fault of the run, and nothing that longer chains
         mend.
+    audit
+        Of the score of the terms that have no value; None where all have one.
     """
 
     table: pd.DataFrame
@@ -43,6 +46,7 @@ class Diagnosis(NamedTuple):
     reasons: tuple[str, ...]
     thresholds: dict[str, float]
     notes: tuple[str, ...] = ()
+    audit: Audit | None = None
 
     @property
     def converged(self) -> bool:
@@ -77,6 +81,7 @@ class Diagnosis(NamedTuple):
             "converged": self.converged,
             "reasons": list(self.reasons),
             "notes": list(self.notes),
+            "audit": None if self.audit is None else {k: _plain(v) for k, v in self.audit._asdict().items()},
             "thresholds": dict(self.thresholds),
             "num_divergences": self.num_divergences,
             "bfmi": [_plain(value) for value in self.bfmi],
@@ -117,6 +122,8 @@ def diagnose(
     max_divergences: int = 0,
     max_rhat_unreported: float = 1.05,
     min_acceptance_unadjusted: float = 0.9,
+    max_curl: float = LIMIT,
+    audited: Audit | bool = True,
 ) -> Diagnosis:
     """Judge whether draws can be used.
 
@@ -138,6 +145,11 @@ def diagnose(
         For draws that nothing accepted or rejected: the smallest mean rate at which Metropolis' rule would have. Chains
         of too long steps agree with each other on a distribution that is too wide. Above it, that draws are unadjusted
         is a note.
+    max_curl
+        Of the score of terms that have no value, see `audit`: a score that is no gradient belongs to no density.
+    audited
+        That audit; by default the one that the settings of the draws hold, or else it is made from the draws, which
+        takes some thousand scores. False leaves it out.
 
     Returns
     -------
@@ -153,6 +165,10 @@ def diagnose(
     run_reasons = _run_reasons(draws, bfmi, divergences, min_bfmi, max_divergences)
     too_long, notes = _on_unadjusted(draws, min_acceptance_unadjusted)
     run_reasons += too_long
+    found = audit_of(draws) if audited is True else audited or None
+    if found is not None:
+        notes += (str(found),)
+        run_reasons += _on_curl(found, max_curl)
     return Diagnosis(
         table=table,
         bfmi=bfmi,
@@ -166,8 +182,10 @@ def diagnose(
             "max_divergences": max_divergences,
             "max_rhat_unreported": max_rhat_unreported,
             "min_acceptance_unadjusted": min_acceptance_unadjusted,
+            "max_curl": max_curl,
         },
         notes=notes,
+        audit=found,
     )
 
 
@@ -210,6 +228,16 @@ def _on_unadjusted(draws: Draws, least: float) -> tuple[tuple[str, ...], tuple[s
             "take a smaller step_size",
         ), (note,)
     return (), (note,)
+
+
+def _on_curl(found: Audit, most: float) -> tuple[str, ...]:
+    """Return what is wrong with a score."""
+    if found.curl <= most:
+        return ()
+    return (
+        f"the score of {', '.join(found.of)} is no gradient: |J - J^T| / |J| is {found.curl:.2g} +- "
+        f"{found.curl_error:.1g} (at most {most:g}); no density has it, and error bars are off by more than 2 %",
+    )
 
 
 def _row_reasons(table: pd.DataFrame, limit: pd.Series, few: pd.Series, min_ess: float) -> list[str]:

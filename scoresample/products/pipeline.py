@@ -16,6 +16,7 @@ from jaxtyping import PRNGKeyArray
 from scoresample.data.catalog import Catalog
 from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Position, Posterior
+from scoresample.diagnostics.audit import audit_of
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.diagnostics.verdict import Diagnosis, diagnose
 from scoresample.errors import ScoresampleError
@@ -253,9 +254,10 @@ def draw(
         progress=progress,
         checkpoint=checkpoint,
     )
-    draws = draws._replace(
-        settings=draws.settings | {"input": problem.provenance, "run": dataclasses.asdict(settings)}
-    )
+    found = audit_of(draws)  # now, while all images are there
+    more = {"input": problem.provenance, "run": dataclasses.asdict(settings)}
+    more |= {} if found is None else {"audit": found._asdict()}
+    draws = draws._replace(settings=draws.settings | more)
     save_draws(folder / DRAWS, draws, images=settings.images)
     return draws
 
@@ -280,7 +282,7 @@ def sample_as_set(
         num_warmup=settings.warmup,
         num_draws=settings.draws,
         max_draws=settings.max_draws,
-        enough=lambda draws: not diagnose(draws).more_draws_may_help,
+        enough=lambda draws: not diagnose(draws, audited=False).more_draws_may_help,
         max_seconds=max_seconds,
         progress=progress,
         checkpoint=checkpoint,

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Float
 from tqdm import tqdm
 
+from scoresample.diagnostics.curl import curl
 from scoresample.diagnostics.prior_checks import (
     at_noise_level,
     box_difference,
-    curl,
     denoise,
     noise_left,
     ring_test,

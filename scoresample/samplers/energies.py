@@ -140,10 +140,13 @@ class WorkTarget(AbstractTarget):
         return value + mean @ way, Known(explicit_score, scores[-1], explicit)
 
     def work(self, begin: Vector, end: Vector, rule: Quadrature) -> Float[Array, ""]:
-        """Return the work of the score along the straight line between two points, by inner points alone."""
+        """Return the work of the score along the straight line between two points."""
         way = end - begin
-        points = begin + jnp.asarray(rule.points, begin.dtype)[:, None] * way
-        return jnp.asarray(rule.weights, begin.dtype) @ (jax.vmap(self.score_only)(points) @ way)
+        at, weights = rule.points, rule.weights
+        if rule.at_ends:
+            at, weights = (0.0, *at, 1.0), (rule.at_ends, *weights, rule.at_ends)
+        points = begin + jnp.asarray(at, begin.dtype)[:, None] * way
+        return jnp.asarray(weights, begin.dtype) @ (jax.vmap(self.score_only)(points) @ way)
 
     def score(self, known: Known) -> Vector:
         return known.explicit_score + known.score

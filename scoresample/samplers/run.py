@@ -71,7 +71,8 @@ def sample(
         Sizes. Warm-up steps are thrown away.
     max_draws, enough
         With both, chains of ``num_draws`` go on, half as many again at a time, until ``enough(draws)`` is true or there
-        are ``max_draws``; such as ``enough=lambda draws: not ss.diagnose(draws).more_draws_may_help``.
+        are ``max_draws``; such as
+        ``enough=lambda draws: not ss.diagnose(draws, audited=False).more_draws_may_help``.
     max_seconds
         After so long the run ends with the draws it has; None for any time. It is looked at between pieces of 25 steps,
         which may be long ones, and compiling counts. A run with a checkpoint can be resumed with more time.

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from jaxtyping import Array, Float
 
+from scoresample.diagnostics.curl import curl
 from scoresample.diagnostics.prior_checks import (
     at_noise_level,
     box_difference,
-    curl,
     noise_left,
     ring_test,
     scores,
