@@ -18,6 +18,7 @@ _MODULES = {
     "scoresample.diagnostics.arviz": ("to_arviz",),
     "scoresample.diagnostics.audit": ("audit",),
     "scoresample.diagnostics.hallucination": ("hallucination_score",),
+    "scoresample.diagnostics.predictive": ("predictive_check",),
     "scoresample.diagnostics.verdict": ("diagnose",),
     "scoresample.errors": (
         "ConfigError",

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from scoresample.products.plain import plus_minus
+
 
 def result(outcome, out: Path, *, fluxes: bool = True) -> str:
     """Return a page on one scene: fluxes, fit, verdict, files."""
@@ -17,12 +19,25 @@ def result(outcome, out: Path, *, fluxes: bool = True) -> str:
         f"{outcome.name}: {outcome.status}, {'' if outcome.converged else 'NOT '}converged",
         *(f"  - {reason}" for reason in report["verdict"]["reasons"]),
         *(f"  note: {note}" for note in report["verdict"].get("notes", ())),
+        *fit(report["fit"]),
         f"MAP: {report['map']['status']} after {report['map']['steps']} steps; {chi2(report['chi2'])}",
         f"draws: {report['settings']['num_kept']} x {report['settings']['num_chains']} chains; {_mixing(report)}",
         *(f"warning: {text}" for text in report["warnings"]),
         files(out),
     ]
     return "\n".join(lines)
+
+
+def fit(check: Mapping[str, Any] | None) -> list[str]:
+    """Return the verdict of the predictive check with its reasons, as lines; none where it was not made."""
+    if check is None:
+        return []
+    words = (
+        "residuals look like noise in every band"
+        if check["passed"]
+        else "the model does NOT explain the data"
+    )
+    return [f"fit: {words}", *(f"  - {reason}" for reason in check["reasons"])]
 
 
 def files(out: Path) -> str:
@@ -97,16 +112,6 @@ def truth(report: Mapping[str, Any]) -> str:
             f"{sum(inside)} of {len(inside)} truths within the central 68 %",
         ]
     )
-
-
-def plus_minus(mean: float | None, sd: float | None) -> str:
-    """Return a value with its error to two significant digits; "-" where there is none."""
-    if mean is None or sd is None or not np.isfinite([mean, sd]).all():
-        return "-"
-    digits = 1 - int(np.floor(np.log10(sd))) if sd > 0 else 2
-    if digits > 6:
-        return f"{mean:.5g} +- {sd:.2g}"
-    return f"{mean:.{max(digits, 0)}f} +- {sd:.{max(digits, 0)}f}"
 
 
 def _mixing(report: Mapping[str, Any]) -> str:

@@ -139,11 +139,17 @@ class Posterior(AbstractDensity):
         (band,); ``log_likelihood`` at these amplitudes.
         """
         columns = self.columns(self.values(position))
-        amplitudes = self.solve(columns).draw(key) if self.collapse else self.given_amplitudes(position)
+        amplitudes = self.draw_amplitudes(key, columns, position)
         derived = {"flux": self.likelihood.object_fluxes(columns, amplitudes)}
         if self.likelihood.background:
             derived["background"] = amplitudes[:, -1]
         return derived | {"log_likelihood": self.likelihood.log_prob(columns, amplitudes)}
+
+    def draw_amplitudes(
+        self, key: PRNGKeyArray, columns: Float[Array, "column band pixel"], position: Position
+    ) -> Float[Array, "band column"]:
+        """Draw the amplitudes of the columns of a position; where they are sampled they are part of it."""
+        return self.solve(columns).draw(key) if self.collapse else self.given_amplitudes(position)
 
     def check_position(self, position: Position) -> None:
         """Raise `PositionError` unless names and shapes are those of the free parameters."""

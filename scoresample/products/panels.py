@@ -44,12 +44,12 @@ def draw_overview(
     together = np.divide(
         np.nansum(residual, axis=0), np.sqrt(seen), where=seen > 0, out=np.full(seen.shape, np.nan)
     )
-    shown = _show_residual(rest, together)
+    shown = show_residual(rest, together)
     figure.colorbar(shown, ax=rest, shrink=0.85, label="residual / sigma")
     titles = (f"data: {observation.name}", "model", "residual, all bands")
     for axes, title in zip((data, model, rest), titles, strict=True):
         axes.set_title(title, fontsize=10)
-        _without_ticks(axes)
+        without_ticks(axes)
     for name, source in first_sources(posterior.scene).items():
         y, x = np.asarray(source.center)
         outlined = [withStroke(linewidth=1.5, foreground="black")]
@@ -66,10 +66,10 @@ def draw_residuals(figure: SubFigure, posterior: Posterior, residual: np.ndarray
     for axes in panels[len(bands) :]:
         axes.set_visible(False)
     for axes, band, image in zip(panels, bands, residual, strict=False):
-        _show_residual(axes, image)
+        show_residual(axes, image)
         mean_square = f"{np.nanmean(image**2):.2f}" if np.isfinite(image).any() else "no data"
         axes.set_title(f"{band}: mean square {mean_square}", fontsize=9)
-        _without_ticks(axes)
+        without_ticks(axes)
 
 
 def draw_objects(
@@ -99,7 +99,7 @@ def draw_objects(
         above.set_xlim(-0.5, images.objects.shape[3] - 0.5)
         above.set_ylim(-0.5, images.objects.shape[2] - 0.5)
         above.set_title(name, fontsize=9 if columns <= 6 else 7)
-        _without_ticks(above)
+        without_ticks(above)
         _draw_fluxes(
             below, bands, FluxRange(*(part[k] for part in fluxes)), None if truth is None else truth[k]
         )
@@ -128,11 +128,13 @@ def _draw_fluxes(axes: Axes, bands: tuple[str, ...], flux: FluxRange, truth: np.
         axes.axhline(0, color="0.6", linewidth=0.6, zorder=0)
 
 
-def _show_residual(axes: Axes, residual: Float[np.ndarray, "y x"]):
-    axes.set_facecolor("0.8")  # shows through where the residual is NaN
+def show_residual(axes: Axes, residual: Float[np.ndarray, "y x"]):
+    """Draw a residual in units of the noise, grey where it is NaN; return the image, for a colour bar."""
+    axes.set_facecolor("0.8")  # shows through
     return axes.imshow(residual, origin="lower", cmap="RdBu_r", vmin=-RESIDUAL_RANGE, vmax=RESIDUAL_RANGE)
 
 
-def _without_ticks(axes: Axes) -> None:
+def without_ticks(axes: Axes) -> None:
+    """Take the ticks off."""
     axes.set_xticks([])
     axes.set_yticks([])

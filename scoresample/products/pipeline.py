@@ -18,6 +18,7 @@ from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Position, Posterior
 from scoresample.diagnostics.audit import audit_of
 from scoresample.diagnostics.hallucination import hallucination_score
+from scoresample.diagnostics.predictive import PredictiveCheck, predictive_check
 from scoresample.diagnostics.verdict import Diagnosis, diagnose
 from scoresample.errors import ScoresampleError
 from scoresample.models.initialization import initialize_scene
@@ -28,6 +29,7 @@ from scoresample.products.pipeline_files import (
     CATALOGS,
     CHECKPOINT,
     DRAWS,
+    FIT_PICTURE,
     FLUX_DRAWS,
     MAP,
     PICTURE,
@@ -40,6 +42,8 @@ from scoresample.products.pipeline_files import (
 from scoresample.products.pipeline_report import make_report, noting_warnings
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plots import plot_scene
+from scoresample.products.predictive_plots import plot_predictive
+from scoresample.products.report_page import write_page
 from scoresample.products.tables import read_flux_catalog, write_catalog
 from scoresample.samplers.annealed import AnnealedLangevin
 from scoresample.samplers.base import Draws
@@ -124,8 +128,8 @@ def run_scene(
     path
         Scene file.
     out
-        Folder for ``map.npz``, ``draws.nc``, ``fluxes.fits``, ``fluxes.ecsv``, ``flux_draws.fits``,
-        ``report.json`` and ``scene.png``. Each is complete under a temporary name before it replaces an
+        Folder for ``map.npz``, ``draws.nc``, ``fluxes.fits``, ``fluxes.ecsv``, ``flux_draws.fits``, ``report.json``,
+        ``report.html``, ``scene.png`` and ``fit.png``. Each is complete under a temporary name before it replaces an
         earlier one, and none is touched before the input was accepted.
     settings
         `RunSettings()` by default.
@@ -164,14 +168,17 @@ def run_scene(
         with noting_ctrl_c() as stop_if_pressed:  # the draws are done: what remains is written first
             with _timing(seconds, "diagnose"):
                 diagnosis = diagnose(draws)
+            with _timing(seconds, "fit"):
+                check = check_fit(problem, settings, draws, folder)
             with _timing(seconds, "hallucination"):
                 hall = score_hallucination(problem, settings, draws)
             with _timing(seconds, "catalog"):
                 table = tabulate(draws, settings, folder, hall, diagnosis)
             with _timing(seconds, "picture"):
                 picture(problem, best if hall is None else draws, folder)
-            report = make_report(problem, best, draws, diagnosis, hall, seconds, warned)
+            report = make_report(problem, best, draws, diagnosis, check, hall, seconds, warned)
             save_report(folder / REPORT, report)
+            write_page(folder)
             stop_if_pressed()
     return SceneResult(problem.name, draws.status, diagnosis.converged, table, report)
 
@@ -289,6 +296,15 @@ def sample_as_set(
     )
 
 
+def check_fit(problem: Problem, settings: RunSettings, draws: Draws, folder: Path) -> PredictiveCheck | None:
+    """Return `predictive_check` and write ``fit.png``; None without draws."""
+    if draws.settings["num_kept"] == 0:
+        return None
+    check = predictive_check(_keys(problem, settings)[2], draws)
+    plot_predictive(check, folder / FIT_PICTURE)
+    return check
+
+
 def score_hallucination(problem: Problem, settings: RunSettings, draws: Draws):
     """Return `hallucination_score`, or None without draws."""
     if draws.settings["num_kept"] == 0:
@@ -319,9 +335,9 @@ def _seconds_left(settings: RunSettings, begun: float) -> float | None:
 
 
 def _keys(problem: Problem, settings: RunSettings):
-    """Return the keys of sampling and of the hallucination score, different for every scene of a run."""
-    name = np.uint32(zlib.crc32(problem.name.encode()))
-    return jax.random.split(jax.random.fold_in(jax.random.key(settings.seed), name))
+    """Return the keys of sampling, hallucination score and predictive check, different for every scene of a run."""
+    key = jax.random.fold_in(jax.random.key(settings.seed), np.uint32(zlib.crc32(problem.name.encode())))
+    return (*jax.random.split(key), jax.random.fold_in(key, 2))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +22,7 @@ from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPHistory, MAPResult
 
 MAP, CHECKPOINT, DRAWS, REPORT, PICTURE = "map.npz", "checkpoint.npz", "draws.nc", "report.json", "scene.png"
+FIT_PICTURE, PAGE = "fit.png", "report.html"
 CATALOGS, FLUX_DRAWS = ("fluxes.fits", "fluxes.ecsv"), "flux_draws.fits"
 _OF_THE_MODEL = ("background", "bad_planes", "psf_bands", "stars", "prior", "noise_level")
 
@@ -34,6 +35,10 @@ class StoredDraws(NamedTuple):
     stats: dict[str, np.ndarray]
     settings: dict[str, Any]
     status: str
+
+    def has_images(self, names: Iterable[str]) -> bool:
+        """Return whether draws of these parameters were kept, every tenth at least."""
+        return all(name in self.posterior or name in self.images for name in names)
 
     @property
     def run(self) -> RunSettings:

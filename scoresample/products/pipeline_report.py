@@ -14,6 +14,7 @@ from scoresample.data.catalog import Catalog
 from scoresample.density.base import Position
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.convergence import unseen_fluxes
+from scoresample.diagnostics.predictive import PredictiveCheck
 from scoresample.diagnostics.verdict import Diagnosis
 from scoresample.errors import ScoresampleWarning
 from scoresample.products.photometry import LEVELS, flux_samples, variance_from_neighbours
@@ -38,14 +39,15 @@ def make_report(
     best: MAPResult,
     draws: Draws,
     diagnosis: Diagnosis,
+    check: PredictiveCheck | None,
     hall: Any,
     seconds: dict[str, float],
     warned: Sequence[str],
 ) -> dict[str, Any]:
     """Return all that is to be known of a run, as plain values once `save_report` has written it.
 
-    ``chi2`` is the chi-square of the residuals at the MAP, see `reduced_chi2`; ``background`` the
-    posterior of the constant of every band, in flux per pixel.
+    ``fit`` is the predictive check, None without draws of the images; ``chi2`` the chi-square of the residuals at the
+    MAP, see `reduced_chi2`; ``background`` the posterior of the constant of every band, in flux per pixel.
     """
     posterior = problem.posterior
     frame = posterior.observation.frame
@@ -54,6 +56,7 @@ def make_report(
         "status": draws.status,
         "input": problem.provenance,
         "verdict": diagnosis.to_dict(),
+        "fit": None if check is None else check.to_dict(),
         "map": {"status": best.status, "steps": len(best.history.log_prob)},
         "chi2": reduced_chi2(posterior, best, draws),
         "flux_unit": frame.flux_unit,

@@ -35,9 +35,9 @@ class RunSettings:
     stars
         Whether sources that the catalog calls stars are points; if not, they are galaxies like all others.
     prior
-        Of galaxy images: a name that `load_prior` knows, or the file of weights of your own. The learned ``galaxies`` is
-        not the default: on bright blends its noise exceeds that of the data, and takes flux from the brighter galaxy
-        (docs/priors.md).
+        Of galaxy images: a name that `load_prior` knows, or the file of weights of your own. The learned ``galaxies``
+        is not the default: on bright blends its noise exceeds that of the data, and takes flux from the brighter
+        galaxy (docs/priors.md).
     noise_level
         Of the prior; None for its usual one.
     images

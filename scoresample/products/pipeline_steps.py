@@ -8,7 +8,15 @@ from astropy.table import QTable
 
 from scoresample.diagnostics.verdict import Diagnosis, diagnose
 from scoresample.products.archive import save_report
-from scoresample.products.pipeline import climb, draw, picture, prepare, score_hallucination, tabulate
+from scoresample.products.pipeline import (
+    check_fit,
+    climb,
+    draw,
+    picture,
+    prepare,
+    score_hallucination,
+    tabulate,
+)
 from scoresample.products.pipeline_files import (
     DRAWS,
     MAP,
@@ -20,6 +28,7 @@ from scoresample.products.pipeline_files import (
 )
 from scoresample.products.pipeline_report import chi2_per_pixel, make_report, noting_warnings
 from scoresample.products.pipeline_settings import RunSettings
+from scoresample.products.report_page import write_page
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPResult
 
@@ -47,7 +56,10 @@ def sample_scene(
 
 
 def diagnose_scene(path: str | Path, out: str | Path) -> Diagnosis:
-    """Judge ``draws.nc`` and write ``report.json``; images are judged where all draws of them were kept."""
+    """Judge ``draws.nc`` and write ``report.json`` and ``report.html``.
+
+    Whether images have mixed is judged where all draws of them were kept, and whether they fit where any were.
+    """
     folder = Path(out)
     with noting_warnings() as warned:
         stored = read_stored(folder / DRAWS)
@@ -55,7 +67,12 @@ def diagnose_scene(path: str | Path, out: str | Path) -> Diagnosis:
         best = load_map(folder / MAP, problem.posterior, problem.provenance, stored.run)
         draws = restore_draws(stored, problem.posterior, problem.provenance, images=False)
         diagnosis = diagnose(draws)
-    save_report(folder / REPORT, make_report(problem, best, draws, diagnosis, None, {}, warned))
+        check = None
+        if stored.has_images(parameter.name for parameter in problem.posterior.parameters):
+            whole = restore_draws(stored, problem.posterior, problem.provenance, images=True)
+            check = check_fit(problem, stored.run, whole, folder)
+    save_report(folder / REPORT, make_report(problem, best, draws, diagnosis, check, None, {}, warned))
+    write_page(folder)
     return diagnosis
 
 
@@ -79,6 +96,8 @@ def plot_files(path: str | Path, out: str | Path) -> str:
             problem = prepare(path, stored.run)
             draws = restore_draws(stored, problem.posterior, problem.provenance, images=True)
             picture(problem, draws, folder)
+            if (folder / REPORT).exists():
+                write_page(folder)
             return DRAWS
     settings = RunSettings(**model_settings(folder / MAP))
     problem = prepare(path, settings)

@@ -1,4 +1,4 @@
-"""Values as json knows them."""
+"""Values as json knows them, and as people read them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,3 +22,13 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):  # arrays and numbers of numpy and jax
         return plain(np.asarray(value).tolist())
     return str(value)
+
+
+def plus_minus(mean: float | None, sd: float | None) -> str:
+    """Return a value with its error to two significant digits; "-" where there is none."""
+    if mean is None or sd is None or not np.isfinite([mean, sd]).all():
+        return "-"
+    digits = 1 - int(np.floor(np.log10(sd))) if sd > 0 else 2
+    if digits > 6:
+        return f"{mean:.5g} +- {sd:.2g}"
+    return f"{mean:.{max(digits, 0)}f} +- {sd:.{max(digits, 0)}f}"

@@ -11,7 +11,10 @@ from scoresample.products.archive import load_draws
 from scoresample.products.tables import read_flux_catalog
 from scoresample.samplers import chunks, endings
 
-FILES = {"draws.nc", "flux_draws.fits", "fluxes.ecsv", "fluxes.fits", "map.npz", "report.json", "scene.png"}
+FILES = {
+    "draws.nc", "fit.png", "flux_draws.fits", "fluxes.ecsv", "fluxes.fits", "map.npz", "report.html", "report.json",
+    "scene.png",
+}  # fmt: skip
 
 
 def fluxes(folder):
@@ -67,6 +70,22 @@ def test_the_report_says_what_was_done_and_how_it_fits(finished, tiny):
     assert len(report["fluxes"]) == 4
     for row in report["fluxes"]:
         assert row["mean"] == pytest.approx(row["truth"], abs=6 * row["sd"] + 0.1 * row["truth"])
+
+
+def test_the_fit_is_checked_and_the_page_shows_it(finished):
+    out, result = finished
+    report = json.loads((out / "report.json").read_text())
+    assert report["fit"]["passed"] and "fit: residuals look like noise in every band" in result.stdout
+    assert [row["band"] for row in report["fit"]["bands"]] == ["g", "r"]
+    for row in report["fit"]["bands"]:
+        assert (
+            row["chi2"] == pytest.approx(1, abs=5 * np.sqrt(2 / row["pixels"])) and row["pixels"] == 24 * 24
+        )
+    page = (out / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert page.index("not converged, not to be used as it is") < page.index(
+        "Residuals of 100 draws look like noise"
+    )
 
 
 def test_both_catalogs_hold_the_same_and_agree_with_the_draws(finished):

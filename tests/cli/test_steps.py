@@ -43,6 +43,10 @@ def test_steps_one_at_a_time_lead_to_what_run_writes(scoresample, tiny, finished
     assert bands[0] == bands[1]
     assert reports[0]["chi2"] == pytest.approx(reports[1]["chi2"])
     assert reports[0]["map"] == reports[1]["map"]
+    for rows in zip(*(report["fit"]["bands"] for report in reports), strict=True):
+        assert rows[0].pop("band") == rows[1].pop("band")
+        assert rows[0] == pytest.approx(rows[1], rel=1e-3)  # fluxes drawn with one key, of the same draws
+    assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
     for rows in zip(*(report["fluxes"] + report["verdict"]["table"] for report in reports), strict=True):
         assert rows[0] == pytest.approx(rows[1])  # stored arrays lie otherwise in memory, and sum otherwise
 
@@ -109,6 +113,8 @@ def test_the_images_kept_are_those_asked_for(scoresample, tiny, finished, tmp_pa
     assert "galaxy_0.image" not in tree["posterior"]
     one_line_error(scoresample("catalog", tiny, "-o", tmp_path), "no images", "--images thin")
     assert scoresample("diagnose", tiny, "-o", tmp_path).exit_code == 1
+    assert json.loads((tmp_path / "report.json").read_text())["fit"] is None
+    assert "the fit was not checked" in (tmp_path / "report.html").read_text().lower()
 
 
 @pytest.mark.parametrize("step", ["sample", "diagnose", "catalog", "plot"])
