@@ -134,13 +134,18 @@ def make_catalog(
     )
 
 
+LEAST_SEEN = 1e-6
+"""Share of the squared image of a source that data have to show. With less, the error of its flux is more than a
+thousand times that without a mask: noise, or a faint wing of another source, would be taken for a flux of millions."""
+
+
 def check_catalog(catalog: Catalog, observation: Observation) -> None:
-    """Raise `DataError` for a source outside the image, or on a pixel without data in any band.
+    """Raise `DataError` for a source outside the image, or of which masks hide the center, and not the rest.
 
     A source whose pixel has data in some bands only stays, with a `ScoresampleWarning`: its flux in the others hangs
-    on the pixels around.
+    on the pixels around. So does one that masks hide as a whole: of that the prior alone is known.
     """
-    some = []
+    some, hidden = [], []
     height, width = observation.frame.shape
     weights = np.asarray(observation.inverse_variance)
     for name, (y, x) in zip(catalog.object_id, catalog.centers, strict=True):
@@ -153,18 +158,37 @@ def check_catalog(catalog: Catalog, observation: Observation) -> None:
         if seen.any() and not seen.all():
             dark = [band for band, one in zip(observation.frame.bands, seen, strict=True) if not one]
             some.append(f"{str(name)!r} in {', '.join(dark)}")
-        if not seen.any():
+        if not seen.any() and _is_hidden(observation, round(y), round(x)):
+            hidden.append(repr(str(name)))
+        elif not seen.any():
             raise DataError(
                 f"source {str(name)!r} at (y, x) = ({y:.2f}, {x:.2f}) is on a pixel that is masked (weight 0) in all "
                 "bands; leave it out, or mask less."
             )
-    if some:
+    _warn(some, "have their central pixel masked in some bands", "fluxes there hang on the pixels around.")
+    _warn(
+        hidden, "are left without data by masks", "of these the prior alone is known, and no flux is given."
+    )
+
+
+def _warn(sources: list[str], what: str, so: str) -> None:
+    if sources:
         warnings.warn(
-            f"the central pixel of {len(some)} source(s) is masked in some bands ({'; '.join(some[:5])}); fluxes there "
-            "hang on the pixels around.",
+            f"{len(sources)} source(s) {what} ({'; '.join(sources[:5])}); {so}",
             ScoresampleWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
+
+
+def _is_hidden(observation: Observation, y: int, x: int) -> bool:
+    """Return whether data show less than `LEAST_SEEN` of the square of a star on a pixel, in every band."""
+    psfs, weights = np.asarray(observation.psfs), np.asarray(observation.inverse_variance)
+    reach = max(psfs.shape[1:])
+    seen = np.pad(weights > 0, ((0, 0), (reach, reach), (reach, reach)))
+    top, left = (at + reach - n // 2 for at, n in zip((y, x), psfs.shape[1:], strict=True))
+    seen = seen[:, top : top + psfs.shape[1], left : left + psfs.shape[2]]
+    share = np.sum(psfs**2, axis=(1, 2), where=seen) / np.sum(psfs**2, axis=(1, 2))
+    return bool((share < LEAST_SEEN).all())
 
 
 def _true_flux(flux: Numbers, count: int, bands: tuple[str, ...]) -> Float[np.ndarray, "source band"]:

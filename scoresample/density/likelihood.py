@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from scoresample.data.catalog import LEAST_SEEN
 from scoresample.data.observation import Observation
 from scoresample.density.fluxes import FluxPosterior, solve_fluxes
 from scoresample.models.rendering import Renderer, make_renderer
@@ -25,7 +26,8 @@ class Likelihood(eqx.Module):
     data, root_weight
         Pixels and the square root of their inverse variance.
     unseen
-        Amplitudes no pixel knows of, (band, column); reported as missing.
+        Amplitudes no pixel knows of, (band, column); reported as missing. No pixel of the source's box has data, or all
+        that have show less than a millionth of its squared image.
     membership
         Index of the object that each source is a component of.
     """
@@ -86,18 +88,24 @@ def make_likelihood(scene: Scene, observation: Observation) -> Likelihood:
     """Return the likelihood of an observation under scenes like this one."""
     images = observation.images
     weights = observation.inverse_variance
+    renderer = make_renderer(scene, np.asarray(observation.psfs))
+    unseen = _no_data_in_box(scene, np.asarray(weights))
+    if _a_center_is_dark(scene, np.asarray(weights)):  # else the light is seen, and need not be rendered
+        unseen |= np.asarray(_hardly_seen(renderer, scene.parameters, weights))
+    if scene.background is not None:
+        unseen = np.concatenate([unseen, ~(np.asarray(weights) > 0).any(axis=(1, 2))[:, None]], axis=1)
     return Likelihood(
-        renderer=make_renderer(scene, np.asarray(observation.psfs)),
+        renderer=renderer,
         data=images.reshape(images.shape[0], -1),
         root_weight=jnp.sqrt(weights).reshape(images.shape[0], -1),
-        unseen=jnp.asarray(_unseen(scene, np.asarray(weights))),
+        unseen=jnp.asarray(unseen),
         background=scene.background is not None,
         membership=scene.membership,
     )
 
 
-def _unseen(scene: Scene, weights: np.ndarray) -> np.ndarray:
-    """Return which amplitudes have no pixel with weight inside the box of their source."""
+def _no_data_in_box(scene: Scene, weights: np.ndarray) -> Bool[np.ndarray, "band source"]:
+    """Return which sources have no pixel with weight in their box."""
     unseen = []
     for source in scene.sources:
         y, x = (
@@ -105,6 +113,22 @@ def _unseen(scene: Scene, weights: np.ndarray) -> np.ndarray:
             for o, n in zip(source.origin, source.shape, strict=True)
         )
         unseen.append(~(weights[:, y, x] > 0).any(axis=(1, 2)))
-    if scene.background is not None:
-        unseen.append(~(weights > 0).any(axis=(1, 2)))
     return np.stack(unseen, axis=1)
+
+
+def _a_center_is_dark(scene: Scene, weights: np.ndarray) -> bool:
+    """Return whether the central pixel of some source has no data in some band."""
+    shape = np.asarray(weights.shape[1:])
+    at = [np.clip(np.round(np.asarray(source.center)), 0, shape - 1).astype(int) for source in scene.sources]
+    return any((weights[:, y, x] == 0).any() for y, x in at)
+
+
+@eqx.filter_jit
+def _hardly_seen(
+    renderer: Renderer, values: dict[str, Array], weights: Float[Array, "band y x"]
+) -> Bool[Array, "band source"]:
+    """Return which sources have less than `LEAST_SEEN` of the square of their first image on pixels with data."""
+    squares = renderer.columns(values, True) ** 2
+    squares = squares.reshape(*squares.shape[:2], *weights.shape[1:])
+    seen = jnp.sum(squares, axis=(2, 3), where=weights > 0)
+    return (seen < LEAST_SEEN * jnp.sum(squares, axis=(2, 3))).T

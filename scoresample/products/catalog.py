@@ -30,6 +30,9 @@ from scoresample.products.photometry import (
 from scoresample.products.plain import plain
 from scoresample.samplers.base import Draws
 
+PRIOR_ONLY = "prior only"
+"""Status of an object that no pixel with data knows of, in any band."""
+
 
 def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None = None) -> QTable:
     """Return the flux catalog of a scene.
@@ -47,7 +50,8 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
     Returns
     -------
     One row for each object. Units are those of the frame, nJy when the calibration is known. NaN appears
-    only where a flag says why: fluxes of a band without data have ``flag_noData``.
+    only where a flag says why: fluxes of a band without data have ``flag_noData``. The status is that of the draws, and
+    ``prior only`` for an object without data in any band.
 
     Raises
     ------
@@ -82,7 +86,7 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
         "confidence": confidence,
         **mixing,
         "nDraws": np.full(len(scene.objects), num_draws),
-        "status": np.full(len(scene.objects), draws.status),
+        "status": np.where(unseen.all(axis=1), PRIOR_ONLY, draws.status),
         "flag_noData": unseen.any(axis=1),
         "flag_edge": over_the_edge(scene),
         "flag_noConfidence": ~np.isfinite(confidence),

@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from scoresample.products.tables import read_flux_catalog
+
 BAD = {
     "shapes": ({"weights": lambda w: w[:, :-1]}, ["weights has shape (2, 23, 24)"]),
     "nan": ({"images": lambda i: put(i, np.nan)}, ["not finite", "(y, x) = (3, 4)"]),
@@ -162,3 +164,20 @@ def test_numbers_that_fail_are_one_line_too(scoresample, tiny, tmp_path, one_lin
 
     monkeypatch.setattr("scoresample.products.pipeline.find_map", out_of_memory)
     one_line_error(scoresample("run", tiny, "-o", tmp_path / "out"), "RESOURCE_EXHAUSTED", "too large")
+
+
+def test_a_source_without_data_has_a_row_that_says_prior_only(scoresample, tiny, fast, tmp_path):
+    """Only a far wing of the star is seen, a hundred-millionth of its squared image."""
+    arrays = dict(np.load(tiny))
+    arrays["weights"] = arrays["weights"].copy()
+    arrays["weights"][:, 8:, 9:] = 0
+    np.savez(tmp_path / "masked.npz", **arrays)
+    result = scoresample("run", tmp_path / "masked.npz", "-o", tmp_path / "out", *fast)
+    assert result.exit_code in (0, 1)
+    assert "warning: 1 source(s) are left without data by masks ('1')" in result.stderr
+    table = read_flux_catalog(tmp_path / "out" / "fluxes.fits")
+    assert list(table["status"]) == ["done", "prior only"] and list(table["flag_noData"]) == [False, True]
+    assert np.isnan(table["g_flux"][1]) and np.isfinite(table["g_flux"][0])
+    assert np.abs(table["g_flux"][0].value) < 1000  # and does not trade light with what nobody sees
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "Prior only: no pixel with data knows of these fluxes" in page and "star_1 in g, r" in page

@@ -1,6 +1,7 @@
 """Catalogs from arrays and sky positions, and their fit to an observation."""
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from astropy.table import Table
@@ -92,10 +93,27 @@ def test_swapped_centers_are_seen(observation, one_line_error):
 def test_a_center_masked_in_one_band_is_told(observation):
     weights = observation.inverse_variance.at[1, 10, 8].set(0)
     partly = eqx.tree_at(lambda o: o.inverse_variance, observation, weights)
-    with pytest.warns(ScoresampleWarning, match=r"1 source\(s\) is masked in some bands \('0' in r\)"):
+    with pytest.warns(
+        ScoresampleWarning, match=r"have their central pixel masked in some bands \('0' in r\)"
+    ):
         check_catalog(make_catalog([(10.0, 8.0)]), partly)
 
 
 @pytest.mark.parametrize("center", [(3.0, 4.0), (2.6, 4.4)])
 def test_center_on_a_masked_pixel(center, observation, one_line_error):
     one_line_error(DataError, lambda: check_catalog(make_catalog([center]), observation), "masked", "all")
+
+
+def test_a_source_that_masks_hide_as_a_whole_stays_and_is_told(observation, one_line_error):
+    y, x = np.indices(observation.frame.shape)
+    catalog = make_catalog([[12.0, 10.0], [1.0, 1.0]])
+
+    def masked(radius):
+        weights = jnp.where(np.hypot(y - 12, x - 10) < radius, 0, observation.inverse_variance)
+        return eqx.tree_at(lambda o: o.inverse_variance, observation, weights)
+
+    with pytest.warns(
+        ScoresampleWarning, match=r"1 source\(s\) are left without data \('0'\).*the prior alone"
+    ):
+        check_catalog(catalog, masked(12))
+    one_line_error(DataError, lambda: check_catalog(catalog, masked(2)), "'0'", "masked", "mask less")

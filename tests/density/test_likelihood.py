@@ -1,5 +1,6 @@
 """The Gaussian likelihood of a scene, and amplitudes that no pixel knows."""
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from scoresample.density.likelihood import make_likelihood
 from scoresample.density.posterior import Posterior
 from scoresample.models.initialization import gaussian_morphology
+from scoresample.models.morphology import PointSource
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
 
@@ -74,3 +76,29 @@ def test_a_source_without_pixels_leaves_its_neighbours_alone(make_scene):
     alone = Posterior(Scene(scene.frame, scene.sources, None, scene.model_psf), observation, center=None)
     found, exact = posterior.amplitudes({}), alone.amplitudes({})
     np.testing.assert_allclose(found[:, :2], exact, rtol=1e-4)
+
+
+def test_a_star_whose_pixels_are_masked_but_for_a_far_wing_counts_as_unseen(make_scene):
+    """Its flux would hang on a millionth of its light: by noise, it would be millions."""
+    scene, observation = make_scene()
+    far = make_source("far", PointSource(), (2.0, 1.0), (50.0, 50.0), box=13)
+    scene = Scene(scene.frame, (*scene.sources, far), scene.background, scene.model_psf)
+
+    def unseen(radius):
+        y, x = np.indices(observation.frame.shape)
+        near = np.hypot(y - 2, x - 1) < radius
+        weights = jnp.where(near, 0, observation.inverse_variance.at[1].set(1))
+        masked = eqx.tree_at(lambda o: o.inverse_variance, observation, weights)
+        return np.asarray(make_likelihood(scene, masked).unseen)[:, 2]
+
+    # The squared image is a Gaussian of sigma 0.85: outside of radius r there is exp(-r^2 / 1.44) of it.
+    assert not unseen(3.0).any()
+    assert unseen(5.5).all()
+
+
+def test_a_masked_center_with_data_around_is_seen(make_scene):
+    scene, observation = make_scene()
+    y, x = np.asarray(scene.sources[0].center).round().astype(int)
+    weights = observation.inverse_variance.at[:, y, x].set(0)
+    masked = eqx.tree_at(lambda o: o.inverse_variance, observation, weights)
+    assert not make_likelihood(scene, masked).unseen.any()
