@@ -2,9 +2,9 @@
 
 python benchmarks/prior_noise.py ../shared/data/psf_matched_sim.npz --no-stars     two minutes
 
-For each noise level: the ratio of the scatter that the prior leaves in each pixel of a galaxy, 0.1 noise_level times its
-brightness, to the noise of the data there, all bands together; and i-band fluxes of the MAP over the truth. The climb
-begins at the MAP with the Gaussian prior, so that levels differ by where they lead from one and the same place.
+For each noise level: the ratio of the scatter that the prior leaves in each pixel of a galaxy, 0.1 noise_level times
+its brightness, to the noise of the data there, all bands together; and i-band fluxes of the MAP over the truth. The
+climb begins at the MAP with the Gaussian prior, so that levels differ by where they lead from one and the same place.
 """
 
 import argparse
@@ -28,7 +28,6 @@ def main() -> None:
     gaussian = prepare(arguments.scene, RunSettings(prior="gaussian", stars=arguments.stars))
     start = find_map(gaussian.posterior, progress=False).position
     signal = significance(gaussian.posterior, start)
-    print("truth          ", *(f"{flux:7.0f}" for flux in gaussian.catalog.true_flux[:, gaussian.posterior.observation.frame.bands.index("i")]))
     print("gaussian       ", *(f"{ratio:7.2f}" for ratio in to_truth(gaussian, start)))
     for level in LEVELS:
         settings = RunSettings(prior="galaxies", noise_level=level, stars=arguments.stars)
