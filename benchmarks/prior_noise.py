@@ -17,7 +17,7 @@ from scoresample.products.pipeline import Problem, prepare
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.optimize import find_map
 
-LEVELS = (0.05, 0.1, 0.3)
+LEVELS = (0.05, 0.1, 0.15, 0.3)
 
 
 def main() -> None:
