@@ -113,7 +113,7 @@ def test_a_source_that_masks_hide_as_a_whole_stays_and_is_told(observation, one_
         return eqx.tree_at(lambda o: o.inverse_variance, observation, weights)
 
     with pytest.warns(
-        ScoresampleWarning, match=r"1 source\(s\) are left without data \('0'\).*the prior alone"
+        ScoresampleWarning, match=r"1 source\(s\) are left without data by masks \('0'\).*the prior alone"
     ):
         check_catalog(catalog, masked(12))
     one_line_error(DataError, lambda: check_catalog(catalog, masked(2)), "'0'", "masked", "mask less")

@@ -94,7 +94,7 @@ def test_noise_is_that_of_the_weights_and_pixels_without_data_are_zero(make_post
     assert abs(noise.std() - 0.5) < 5 * 0.5 / np.sqrt(2 * noise.size)
     seen = with_images(posterior, images)
     for found in (seen.observation.images, seen.likelihood.data):
-        np.testing.assert_array_equal(np.asarray(found).reshape(images.shape), images.astype(np.float32))
+        np.testing.assert_allclose(np.asarray(found).reshape(images.shape), images, rtol=1e-6)
 
 
 def test_priors_that_have_no_draws_are_named(make_posterior):
