@@ -44,6 +44,7 @@ ROOMS = {
     "numpyro": [
         "models/priors*.py",
         "density/flux_prior*.py",
+        "density/numpyro_model.py",
         "density/parameters.py",
         "density/posterior.py",
     ],

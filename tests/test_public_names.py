@@ -30,7 +30,7 @@ CONTRACT = (
         "HMC",
         "MALA",
     ),
-    *("ULA", "UnderdampedLangevin", "AnnealedLangevin", "audit"),
+    *("ULA", "UnderdampedLangevin", "AnnealedLangevin", "audit", "NumpyroDensity", "ScoreDistribution"),
     *("Laplace", "make_observation", "make_catalog", "write_scene", "Observation", "Catalog", "Frame"),
     *("GaussianMorphologyPrior", "load_gaussian_prior", "AbstractPrior", "AbstractLogPrior", "Scene"),
     *("Source", "make_source", "PixelMorphology", "PointSource", "SersicProfile", "GaussianProfile"),

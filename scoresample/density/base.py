@@ -146,15 +146,15 @@ class Density(AbstractDensity):
         return jax.tree.map(jnp.zeros_like, position) if self.score_fn is None else self.score_fn(position)
 
     def formula(self, position: Position) -> str:
-        traced = [
-            jax.make_jaxpr(function)(position)
-            for function in (self.log_prob_fn, self.score_fn)
-            if function is not None
-        ]
-        digest = hashlib.sha256()
-        for part in traced:
-            # Addresses of functions in the text differ from one process to the next.
-            digest.update(re.sub(r"0x[0-9a-f]+", "", str(part.jaxpr)).encode())
-            for constant in part.consts:
-                digest.update(np.ascontiguousarray(constant).tobytes())
-        return digest.hexdigest()
+        functions = [function for function in (self.log_prob_fn, self.score_fn) if function is not None]
+        return "".join(traced_formula(function, position) for function in functions)
+
+
+def traced_formula(function: Callable, position: Position) -> str:
+    """Return a hash of what a function of a position computes, with the arrays it holds."""
+    traced = jax.make_jaxpr(function)(position)
+    # Addresses of functions in the text differ from one process to the next.
+    digest = hashlib.sha256(re.sub(r"0x[0-9a-f]+", "", str(traced.jaxpr)).encode())
+    for constant in traced.consts:
+        digest.update(np.ascontiguousarray(constant).tobytes())
+    return digest.hexdigest()

@@ -35,7 +35,7 @@ class PriorDistribution(dist.Distribution):
         if not isinstance(prior, AbstractLogPrior):
             raise ScoreOnlyError(
                 f"a numpyro distribution needs log_prob, but prior {prior.name!r} gives only a score; use a prior "
-                "with a density such as load_prior('galaxies')."
+                "with a density such as load_prior('galaxies'), or ScoreDistribution and NumpyroDensity."
             )
         self.prior = prior.for_shape(shape)
         super().__init__(batch_shape=(), event_shape=tuple(shape), validate_args=validate_args)
@@ -51,3 +51,35 @@ class PriorDistribution(dist.Distribution):
         flat = value.reshape(-1, *self.event_shape)
         found = jax.vmap(self.prior.log_prob)(flat)
         return found.reshape(value.shape[:-2])
+
+
+class ScoreDistribution(dist.Distribution):
+    """A prior of which only the score is known, as a site of a numpyro model that `NumpyroDensity` samples.
+
+    It has no density and no draws. numpyro's own samplers ask for one, and get an error.
+
+    Parameters
+    ----------
+    prior
+        With a score.
+    shape
+        Of the image u.
+    """
+
+    support = dist.constraints.real_matrix
+    pytree_data_fields = ("prior",)
+
+    def __init__(self, prior: AbstractPrior, shape: tuple[int, int], *, validate_args=None):
+        self.prior = prior.for_shape(shape)
+        super().__init__(batch_shape=(), event_shape=tuple(shape), validate_args=validate_args)
+
+    def sample(self, key: PRNGKeyArray, sample_shape: tuple[int, ...] = ()) -> Float[Array, "..."]:
+        """Raise `ScoreOnlyError`."""
+        raise ScoreOnlyError(f"prior {self.prior.name!r} gives only a score, and cannot be drawn from.")
+
+    def log_prob(self, value: Float[Array, "*batch y x"]) -> Float[Array, "*batch"]:
+        """Raise `ScoreOnlyError`."""
+        raise ScoreOnlyError(
+            f"log_prob was asked for, but prior {self.prior.name!r} gives only a score; sample the model with "
+            "ss.sample(key, ss.NumpyroDensity(model)). A site is not in a plate."
+        )
