@@ -173,7 +173,7 @@ def measure(draws: ss.Draws, target: Target) -> dict[str, float]:
 def run(key, target: Target, told: ss.Density, sampler, size: int, num_draws: int) -> ss.Draws:
     """Return draws, from starts spread around the mean."""
     spread = np.random.default_rng(0).normal(size=(CHAINS, size))
-    starts = list((0.5 * target.unit * spread).astype(np.float32))
+    starts = list((0.5 * target.unit * spread).astype(jnp.result_type(float)))
     draws = ss.sample(
         key, told, sampler, start=starts, num_chains=CHAINS, num_warmup=500, num_draws=num_draws, progress=False
     )  # fmt: skip

@@ -204,7 +204,7 @@ def _along_loops(
 
     def one(pair):
         a, b = pair
-        segment = (jnp.pi / 2) / num_segments
+        segment = (jnp.pi / 2) / num_segments.astype(z.dtype)
         at = lambda t: middle + jnp.cos(t) * a + jnp.sin(t) * b
 
         def power(t):
@@ -212,11 +212,11 @@ def _along_loops(
 
         def work(index, total):
             # Evenly spaced points are as good as it gets for smooth periodic functions.
-            angles = (index + jnp.arange(_POINTS) / _POINTS) * segment
+            angles = (index.astype(z.dtype) + jnp.arange(_POINTS, dtype=z.dtype) / _POINTS) * segment
             return total + segment * jnp.mean(jax.vmap(power)(angles))
 
         def change(index, total):
-            ends = [at((index + step) * segment) for step in (0, 1)]
+            ends = [at((index.astype(z.dtype) + step) * segment) for step in (0, 1)]
             return total + target.work(*ends, rule) - target.work(*ends, FINE)
 
         nothing = jnp.zeros((), z.dtype)
