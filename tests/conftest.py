@@ -10,6 +10,7 @@ import jax
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+MEMORY_MAPS = Path("/proc/self/maps")
 SEED_SHIFT = int(os.environ.get("SCORESAMPLE_TEST_SEED", "0"))
 
 
@@ -24,6 +25,14 @@ def ctrl_c_as_at_a_terminal():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_code_that_piles_up_is_let_go():
+    """Forget compiled code between files of tests: each piece is memory maps, of which Linux allows 65,530."""
+    yield
+    if MEMORY_MAPS.exists() and MEMORY_MAPS.read_text().count("\n") > 15_000:
+        jax.clear_caches()
 
 
 @pytest.fixture(scope="session")
