@@ -15,6 +15,7 @@ from scoresample.errors import ConfigError, PositionError
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.priors import AbstractLogPrior, AbstractPrior
 from scoresample.numerics.linear import LowRankScale
+from scoresample.numerics.spread import spread_indices
 from scoresample.numerics.trees import flatten
 from scoresample.samplers.base import Draws
 from scoresample.samplers.energies import QUADRATURES, Quadrature, WorkTarget, gauss_legendre
@@ -274,7 +275,7 @@ def _some(positions: PyTree, num: int) -> PyTree[np.ndarray]:
     """Return so many of the draws, evenly spaced over all chains."""
     flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *np.shape(leaf)[2:])), positions)
     total = max((len(leaf) for leaf in jax.tree.leaves(flat)), default=0)
-    chosen = np.linspace(0, total - 1, min(num, total)).round().astype(int)
+    chosen = spread_indices(total, num)
     return jax.tree.map(lambda leaf: leaf[chosen], flat)
 
 

@@ -12,6 +12,7 @@ from scoresample.density.posterior import Position, Posterior
 from scoresample.diagnostics.fisher import likelihood_diagonals, prior_diagonal
 from scoresample.errors import ConfigError, DataError, ScoresampleWarning
 from scoresample.models.morphology import to_morphology
+from scoresample.numerics.spread import spread_indices
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPResult
 
@@ -172,6 +173,6 @@ def _positions(draws: Draws | MAPResult | Position, num_draws: int) -> Position:
     total = int(np.prod(shape))
     if total == 0:
         raise DataError("there are no draws to score; pass the result of find_map, or draw some first.")
-    chosen = np.unique(np.linspace(0, total - 1, min(num_draws, total)).round().astype(int))
+    chosen = spread_indices(total, num_draws)
     chain, step = np.unravel_index(chosen, shape)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf[chain, step]), draws.position)

@@ -20,6 +20,7 @@ from scoresample.diagnostics.discrepancies import (
     neighbour_correlation,
 )
 from scoresample.errors import ConfigError
+from scoresample.numerics.spread import spread_indices
 from scoresample.samplers.base import Draws
 
 LEVEL = 0.01
@@ -147,7 +148,7 @@ def predictive_check(key: PRNGKeyArray, draws: Draws, num_draws: int = NUM_DRAWS
             f"predictive checks need draws, and there are {min(size, num_draws)}; sample again."
         )
     key_flux, key_noise = jax.random.split(key)
-    model = _model_images(key_flux, draws, posterior, np.linspace(0, size - 1, min(num_draws, size)).round())
+    model = _model_images(key_flux, draws, posterior, spread_indices(size, num_draws))
     data, weight = (
         np.asarray(a, np.float64)
         for a in (posterior.observation.images, posterior.observation.inverse_variance)
@@ -214,7 +215,7 @@ def _reasons(table: pd.DataFrame) -> tuple[str, ...]:
 def _model_images(
     key: PRNGKeyArray, draws: Draws, posterior: Posterior, indices: np.ndarray
 ) -> Float[np.ndarray, "draw band y x"]:
-    at = np.unravel_index(indices.astype(int), chain_shape(draws))
+    at = np.unravel_index(indices, chain_shape(draws))
     positions = {name: jnp.asarray(leaf[at]) for name, leaf in draws.position.items()}
     images = _render(posterior.for_compilation(), jax.random.split(key, len(indices)), positions)
     return np.asarray(images, np.float64).reshape(len(indices), *posterior.observation.images.shape)

@@ -1,8 +1,9 @@
 """A prior that knows several noise levels, at one that compiled code takes as an argument."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.models.priors import AbstractLogPrior, AbstractPrior
@@ -13,7 +14,29 @@ if TYPE_CHECKING:
     from scoresample.models.score_prior import ScorePrior
 
 
-class NoisierLogPrior(AbstractLogPrior):
+class AbstractNoisier(AbstractPrior):
+    """What both have: the score of a prior that has ``score_at``, at another level."""
+
+    prior: eqx.AbstractVar[Any]
+    level: eqx.AbstractVar[Float[Array, ""]]
+
+    @property
+    def name(self) -> str:
+        return self.prior.name
+
+    @property
+    def noise_level(self) -> float:
+        return float(self.level)
+
+    def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        return self.prior.score_at(value, self.level)
+
+    def for_shape(self, shape: tuple[int, ...]) -> "AbstractNoisier":
+        self.prior.for_shape(shape)
+        return self
+
+
+class NoisierLogPrior(AbstractNoisier, AbstractLogPrior):
     """A prior with a density, at another noise level.
 
     Parameters
@@ -27,19 +50,8 @@ class NoisierLogPrior(AbstractLogPrior):
     prior: "LearnedPrior"
     level: Float[Array, ""]
 
-    @property
-    def name(self) -> str:
-        return self.prior.name
-
-    @property
-    def noise_level(self) -> float:
-        return float(self.level)
-
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         return self.prior.log_prob_at(value, self.level)
-
-    def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
-        return self.prior.score_at(value, self.level)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
         return self._as_fixed().sample(key, shape, n)
@@ -47,15 +59,11 @@ class NoisierLogPrior(AbstractLogPrior):
     def scale(self, shape: tuple[int, ...]) -> LowRankScale | None:
         return self._as_fixed().scale(shape)
 
-    def for_shape(self, shape: tuple[int, ...]) -> "NoisierLogPrior":
-        self.prior.for_shape(shape)
-        return self
-
     def _as_fixed(self) -> "LearnedPrior":
         return dataclasses.replace(self.prior, noise_level=self.noise_level)
 
 
-class NoisierScore(AbstractPrior):
+class NoisierScore(AbstractNoisier):
     """A prior that has only a score, at another noise level.
 
     Parameters
@@ -68,18 +76,3 @@ class NoisierScore(AbstractPrior):
 
     prior: "ScorePrior"
     level: Float[Array, ""]
-
-    @property
-    def name(self) -> str:
-        return self.prior.name
-
-    @property
-    def noise_level(self) -> float:
-        return float(self.level)
-
-    def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
-        return self.prior.score_at(value, self.level)
-
-    def for_shape(self, shape: tuple[int, ...]) -> "NoisierScore":
-        self.prior.for_shape(shape)
-        return self

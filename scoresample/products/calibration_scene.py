@@ -15,7 +15,8 @@ from scoresample.diagnostics.coverage import crps, pit
 from scoresample.diagnostics.simulation import draw_truth, observe, quantities, shapes, with_images
 from scoresample.diagnostics.tarp import tarp_value
 from scoresample.diagnostics.verdict import diagnose
-from scoresample.products.photometry import blendedness, mean_object_images, spread_indices
+from scoresample.numerics.spread import spread_indices
+from scoresample.products.photometry import blendedness, mean_object_images
 from scoresample.products.pipeline import sample_as_set
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.base import Draws

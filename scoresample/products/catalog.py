@@ -15,6 +15,7 @@ from scoresample.diagnostics.convergence import chain_shape, flux_row, unseen_fl
 from scoresample.diagnostics.verdict import Diagnosis, diagnose
 from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.scene import Scene
+from scoresample.numerics.spread import spread_indices
 from scoresample.products.columns import flux_unit, new_catalog
 from scoresample.products.objects import first_sources, object_ids, over_the_edge, position_columns
 from scoresample.products.photometry import (
@@ -24,7 +25,6 @@ from scoresample.products.photometry import (
     flux_samples,
     mean_centers,
     mean_object_images,
-    spread_indices,
     variance_from_neighbours,
 )
 from scoresample.products.plain import plain

@@ -11,6 +11,7 @@ from scoresample.density.base import Position
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.convergence import chain_shape
 from scoresample.errors import ConfigError
+from scoresample.numerics.spread import spread_indices
 from scoresample.products.objects import first_sources
 from scoresample.samplers.base import Draws
 
@@ -130,8 +131,3 @@ def mean_centers(draws: Draws) -> Float[np.ndarray, "object 2"]:
         else:
             centers.append(np.asarray(posterior.fixed[key], np.float64))
     return np.stack(centers)
-
-
-def spread_indices(size: int, num: int) -> np.ndarray:
-    """Return ``num`` different indices spread evenly over 0 ... size - 1, all of them if there are fewer."""
-    return np.unique(np.linspace(0, size - 1, min(num, size)).round().astype(int))

@@ -1,7 +1,5 @@
 """Langevin sampling that goes down the noise levels of a prior before it draws."""
 
-import dataclasses
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,7 +11,7 @@ from scoresample.errors import ConfigError
 from scoresample.samplers.base import Stage, Tuning
 from scoresample.samplers.energies import AbstractTarget
 from scoresample.samplers.langevin import AbstractLangevin, LangevinState
-from scoresample.samplers.targets import check_energy, flat_target
+from scoresample.samplers.targets import check_energy, flat_target, with_energy_decided
 from scoresample.samplers.unadjusted import langevin_move
 from scoresample.samplers.whitening import Whitening
 
@@ -80,9 +78,7 @@ class AnnealedLangevin(AbstractLangevin):
             )
 
     def resolved(self, density: AbstractDensity) -> "AnnealedLangevin":
-        if self.energy != "auto":
-            return self
-        return dataclasses.replace(self, energy="log_prob" if density.has_log_prob else "line_integral")
+        return with_energy_decided(self, density)
 
     def levels(self, density: AbstractDensity) -> Float[np.ndarray, " level"]:
         """Return the noise levels from the largest to the density's own.

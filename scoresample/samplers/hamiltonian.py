@@ -1,7 +1,6 @@
 """What HMC, NUTS and MALA share: how the change of energy along a trajectory is known."""
 
 import abc
-import dataclasses
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -12,7 +11,7 @@ from scoresample.density.base import AbstractDensity
 from scoresample.errors import ConfigError
 from scoresample.samplers.base import AbstractKernel, Tuning
 from scoresample.samplers.energies import QUADRATURES, AbstractTarget, Quadrature, WorkTarget
-from scoresample.samplers.targets import check_energy, flat_target
+from scoresample.samplers.targets import check_energy, flat_target, with_energy_decided
 from scoresample.samplers.whitening import Whitening
 
 ENERGIES = ("auto", "log_prob", "line_integral")
@@ -48,9 +47,7 @@ class AbstractHamiltonian(AbstractKernel):
             )
 
     def resolved(self, density: AbstractDensity) -> "AbstractHamiltonian":
-        if self.energy != "auto":
-            return self
-        return dataclasses.replace(self, energy="log_prob" if density.has_log_prob else "line_integral")
+        return with_energy_decided(self, density)
 
     def target(self, density: AbstractDensity, whitening: Whitening) -> AbstractTarget:
         rule = None if self.quadrature == "chord" else self.rule

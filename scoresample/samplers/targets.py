@@ -1,5 +1,8 @@
 """From a density of positions to the target of a kernel, in flat coordinates."""
 
+import dataclasses
+from typing import Any, TypeVar
+
 import jax
 import jax.numpy as jnp
 
@@ -7,6 +10,9 @@ from scoresample.density.base import AbstractDensity
 from scoresample.errors import ConfigError, ScoreOnlyError
 from scoresample.samplers.energies import SIMPSON, AbstractTarget, Quadrature, ValueTarget, WorkTarget
 from scoresample.samplers.whitening import Whitening
+
+Sampler = TypeVar("Sampler", bound=Any)
+"""With a field ``energy``."""
 
 
 def flat_target(
@@ -36,6 +42,13 @@ def flat_target(
         return pull_back(density.score(position) if everything else density.score_only(position))[0]
 
     return WorkTarget(explicit, score, rule)
+
+
+def with_energy_decided(sampler: Sampler, density: AbstractDensity) -> Sampler:
+    """Return a sampler whose ``energy`` is not ``auto``: ``log_prob`` where every term has a value."""
+    if sampler.energy != "auto":
+        return sampler
+    return dataclasses.replace(sampler, energy="log_prob" if density.has_log_prob else "line_integral")
 
 
 def check_energy(name: str, energy: str, energies: tuple[str, ...], density: AbstractDensity) -> None:

@@ -25,7 +25,7 @@ SAMPLING = (
 
 
 def test_steps_one_at_a_time_lead_to_what_run_writes(scoresample, tiny, finished, tmp_path):
-    result = scoresample("map", tiny, "-o", tmp_path, "--quiet", "--prior", "gaussian")
+    result = scoresample("map", tiny, "-o", tmp_path, "--quiet")
     assert result.exit_code == 0
     assert "MAP: converged" in result.stdout
     assert scoresample("plot", tiny, "-o", tmp_path).stdout.rstrip().endswith("of map.npz")

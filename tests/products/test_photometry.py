@@ -4,13 +4,13 @@ import jax
 import numpy as np
 import pytest
 
+from scoresample.numerics.spread import spread_indices
 from scoresample.products.photometry import (
     blendedness,
     flux_samples,
     mean_centers,
     mean_object_images,
     object_images,
-    spread_indices,
     variance_from_neighbours,
 )
 
