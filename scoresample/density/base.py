@@ -100,9 +100,13 @@ class AbstractDensity(eqx.Module):
         """Raise `PositionError` where a position does not fit; by default all fit."""
         return None
 
-    def for_map(self) -> "AbstractDensity":
-        """Return the density whose maximum `find_map` looks for; by default this one."""
+    def for_map(self, start: Position) -> "AbstractDensity":
+        """Return the density whose maximum `find_map` looks for from a start; by default this one."""
         return self
+
+    def easier(self) -> "AbstractDensity | None":
+        """Return a density of the same positions whose maximum is a better start than `initial_position`, or None."""
+        return None
 
     def formula(self, position: Position) -> str:
         """Return a text that tells this density from others with the same arrays; by default it has none."""

@@ -1,21 +1,18 @@
 """How wide a posterior is around a position, closely enough to let samplers take long steps."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-import scipy.fft
 import scipy.linalg
-import scipy.sparse
 from jaxtyping import Array, Float
 
 from scoresample.density.base import Scale
-from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology
-from scoresample.models.psf import psf_transforms
-from scoresample.models.rendering import Renderer, make_renderer
-from scoresample.numerics.fft import fast_shape
+from scoresample.density.information import Information, information_of, make_seen, visibility
+from scoresample.models.morphology import PixelMorphology
+from scoresample.models.priors import Around
 from scoresample.numerics.linear import (
+    LowRankScale,
     block_diagonal,
     dense_precision,
     scale_from_precision,
@@ -46,7 +43,8 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     kernel squared: exact for constant weights. The second term projects out what fluxes can take up, the
     object's own and those of its neighbours: an object can take on some of a neighbour's image for a change
     of the neighbour's flux, almost for free. The images of the neighbours count as fixed, which
-    `samplers.whitening` mends. All else has its prior's scale.
+    `samplers.whitening` mends. Of images that scenes do not show all of (`AbstractPrior.around`), what they show counts.
+    All else has its prior's scale.
 
     Returns
     -------
@@ -54,7 +52,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     """
     free = {parameter.name: parameter for parameter in posterior.parameters}
     brightness = np.asarray(posterior.brightness(position), float)
-    seen = _make_seen(posterior)
+    seen, values = make_seen(posterior), posterior.values(position)
     blocks, used = [], set()
     for object_name in posterior.scene.objects:
         members = [
@@ -68,9 +66,14 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         size = sum(int(np.prod(free[name].shape)) for name in names)
         if not members:
             continue
-        information = _information(posterior, seen, members, position, brightness)
-        priors = [free[name].scale() for name in names]
+        information = information_of(posterior, seen, members, values, brightness)
         dtype = np.asarray(position[names[0]]).dtype
+        arounds = [free[name].prior.around(position[name]) for name in names]
+        if all(around is not None for around in arounds):
+            blocks.append((names, _scale_where_seen(arounds, information, dtype)))
+            used.update(names)
+            continue
+        priors = [free[name].scale() for name in names]
         if size > MAX_DENSE:
             prior = block_diagonal(priors)
             scale = scale_of_posterior(prior, information.apply, NUM_DIRECTIONS, dtype)
@@ -98,12 +101,13 @@ def scatter_cost(
     free = {parameter.name: parameter for parameter in posterior.parameters}
     brightness = np.asarray(posterior.brightness(position), float)
     cost, seen = np.zeros(posterior.flux_prior.mean.shape), None
+    values = posterior.values(position)
     for index, source in enumerate(posterior.scene.sources):
         name = f"{source.name}.image"
         if name not in free or not isinstance(source.morphology, PixelMorphology):
             continue
-        seen = _make_seen(posterior) if seen is None else seen
-        _, visible = _visibility(seen, source, position)
+        seen = make_seen(posterior) if seen is None else seen
+        _, visible = visibility(seen, source, values)
         density = seen.correlation[:, :1, 0] * visible**2
         known = np.asarray(free[name].scale().diagonal, float) ** -2
         variance = 1 / (known + brightness[:, index] ** 2 @ density)
@@ -111,155 +115,26 @@ def scatter_cost(
     return cost
 
 
-class _Seen(NamedTuple):
-    """What an observation sees of the model grid, the same for all objects.
+def _scale_where_seen(arounds: list[Around], information: Information, dtype) -> LowRankScale:
+    r"""Return the scale of images of which a scene shows some directions Q only, by factors j: of precision
 
-    Attributes
-    ----------
-    power
-        Transform of R: the squared modulus of the difference kernels, (band, ky, kx).
-    correlation
-        R itself, by lag, its origin at the corner of the grid.
-    root_weight
-        Square root of the smoothed inverse variance on the frame.
-    grid
-        Shape of the grid of the transforms.
-    renderer
-        Draws all sources on the model grid.
+    .. math:: \lambda (I - Q Q^T) + Q\,(\mathrm{diag}\,p + \mathrm{diag}\,j\; Q^T A\, Q\; \mathrm{diag}\,j)\,Q^T
+
+    with p and :math:`\lambda` the precisions of the prior along and across them, and A what the data know of what they
+    see.
     """
-
-    power: Float[np.ndarray, "band ky kx"]
-    correlation: Float[np.ndarray, "band gy gx"]
-    root_weight: Float[np.ndarray, "band y x"]
-    grid: tuple[int, int]
-    renderer: Renderer
-
-    def correlate(self, images: Float[np.ndarray, "*k y x"], band=slice(None)) -> Float[np.ndarray, "*k y x"]:
-        """Return R times images on the frame: of all bands, which are then the last axis but two, or of one."""
-        height, width = images.shape[-2:]
-        product = scipy.fft.rfft2(images, s=self.grid, workers=-1) * self.power[band]
-        return scipy.fft.irfft2(product, s=self.grid, workers=-1)[..., :height, :width]
-
-
-def _make_seen(posterior) -> _Seen:
-    psfs = np.asarray(posterior.observation.psfs)
-    weights = np.asarray(posterior.observation.inverse_variance, float)
-    largest = [max(s.shape[axis] for s in posterior.scene.sources) for axis in (0, 1)]
-    grid = fast_shape(
-        tuple(max(w, n) + p for w, n, p in zip(weights.shape[1:], largest, psfs.shape[1:], strict=True))
+    directions = scipy.linalg.block_diag(*(np.asarray(around.directions, float) for around in arounds))
+    seen, precision = (
+        np.concatenate([np.asarray(getattr(around, name), float) for around in arounds])
+        for name in ("seen", "precision")
     )
-    kernels = psf_transforms(psfs, grid) / posterior.scene.model_psf.transform(grid)
-    smooth = _smooth_weights(weights, np.fft.irfft2(kernels, s=grid) ** 2)
-    power = np.abs(kernels) ** 2
-    correlation = scipy.fft.irfft2(power, s=grid)
-    return _Seen(power, correlation, np.sqrt(smooth), grid, make_renderer(posterior.scene, None))
-
-
-class _Information(NamedTuple):
-    """The Gauss-Newton information on the images of one object, fluxes projected out, all bands together.
-
-    Attributes
-    ----------
-    y, x
-        Pixels of the frame that the values belong to.
-    factors
-        V of each band, 0 off the frame.
-    mixed, inverse_fisher
-        C and the inverse of F of each band.
-    seen
-        What the observation sees.
-    """
-
-    y: np.ndarray
-    x: np.ndarray
-    factors: Float[np.ndarray, "band n"]
-    mixed: Float[np.ndarray, "band n column"]
-    inverse_fisher: Float[np.ndarray, "band column column"]
-    seen: _Seen
-
-    def dense(self) -> Float[np.ndarray, "n n"]:
-        """Return the matrix."""
-        grid, total = self.seen.grid, np.zeros((self.y.size, self.y.size))
-        lag_y, lag_x = (self.y[:, None] - self.y) % grid[0], (self.x[:, None] - self.x) % grid[1]
-        for factor, mixed, inverse, correlation in zip(
-            self.factors, self.mixed, self.inverse_fisher, self.seen.correlation, strict=True
-        ):
-            total += factor[:, None] * correlation[lag_y, lag_x] * factor
-            total -= mixed @ inverse @ mixed.T
-        return total
-
-    def apply(self, columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-        """Return the matrix times columns."""
-        height, width = self.seen.root_weight.shape[1:]
-        # Pixels to frame and back: sums, since components of one object share pixels.
-        place = scipy.sparse.csr_array(
-            (np.ones(self.y.size), (self.y * width + self.x, np.arange(self.y.size))),
-            shape=(height * width, self.y.size),
-        )
-        total = np.zeros_like(columns)
-        for band, (factor, mixed, inverse) in enumerate(
-            zip(self.factors, self.mixed, self.inverse_fisher, strict=True)
-        ):
-            images = (place @ (factor[:, None] * columns)).T.reshape(-1, height, width)
-            seen = self.seen.correlate(images, band).reshape(len(images), -1)
-            total += factor[:, None] * (place.T @ seen.T)
-            total -= mixed @ (inverse @ (mixed.T @ columns))
-        return total
-
-
-def _information(posterior, seen, members, position, brightness) -> _Information:
-    """Return the information on the images of one object."""
-    pixels, factors = [], []
-    for index in members:
-        where, visible = _visibility(seen, posterior.scene.sources[index], position)
-        factors.append(brightness[:, index, None] * visible)
-        pixels.append(where)
-    (y, x), factors = np.concatenate(pixels, axis=1), np.concatenate(factors, axis=1)
-    images = seen.root_weight * _model_images(posterior, seen.renderer, members[0], position)
-    correlated = seen.correlate(images)
-    mixed = factors[:, :, None] * np.moveaxis(correlated[:, :, y, x], 0, 2)
-    fisher = np.einsum("kbyx,lbyx->bkl", images, correlated)
-    fisher += np.asarray(posterior.flux_prior.precision, float)
-    inverse_fisher = np.linalg.pinv(fisher, rcond=1e-12, hermitian=True)
-    return _Information(y, x, factors, mixed, inverse_fisher, seen)
-
-
-def _visibility(seen: _Seen, source, position):
-    r"""Return where pixels of a source are in the frame, (2, n), and :math:`\frac{dS}{du}\sqrt{\tilde w}` there."""
-    height, width = seen.root_weight.shape[1:]
-    y, x = (o + np.arange(n) for o, n in zip(source.origin, source.shape, strict=True))
-    inside = ((y >= 0) & (y < height))[:, None] & ((x >= 0) & (x < width))
-    y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
-    u = np.asarray(position[f"{source.name}.image"], float)
-    slope = inside * COORDINATE_SCALE * np.exp(COORDINATE_SCALE * u)
-    visible = slope * seen.root_weight[:, y[:, None], x]
-    return np.stack(np.meshgrid(y, x, indexing="ij")).reshape(2, -1), visible.reshape(len(visible), -1)
-
-
-def _model_images(posterior, renderer: Renderer, index: int, position) -> Float[np.ndarray, "column 1 y x"]:
-    """Return all columns on the model grid, moved so that the pixels of one source are whole ones."""
-    values = posterior.values(position)
-    source = posterior.scene.sources[index]
-    center = values[f"{source.name}.center"]
-    offset = center - jnp.asarray(source.box_center, center.dtype)
-    moved = {name: v - offset if name.endswith(".center") else v for name, v in values.items()}
-    images = _columns(renderer, moved, posterior.unit_flux)
-    images = np.asarray(images, float)
-    num_columns = posterior.flux_prior.mean.shape[1]
-    return np.concatenate([images, np.ones((num_columns - len(images), *images.shape[1:]))])
-
-
-@eqx.filter_jit
-def _columns(renderer: Renderer, values: dict[str, Array], unit_flux: bool) -> Float[Array, "source 1 y x"]:
-    return renderer.columns(values, unit_flux)
-
-
-def _smooth_weights(weights: Float[np.ndarray, "band y x"], squared: Float[np.ndarray, "band gy gx"]):
-    """Return weights averaged with the squared kernel, whose origin is at the corner of its grid."""
-    shape = [w + g for w, g in zip(weights.shape[1:], squared.shape[1:], strict=True)]
-    half = [g // 2 for g in squared.shape[1:]]
-    centered = np.roll(squared, half, axis=(1, 2))
-    product = scipy.fft.rfft2(weights, s=shape) * np.conj(scipy.fft.rfft2(centered, s=shape))
-    moved = np.roll(scipy.fft.irfft2(product, s=shape), half, axis=(1, 2))
-    smooth = moved[:, : weights.shape[1], : weights.shape[2]] / squared.sum(axis=(1, 2))[:, None, None]
-    return np.maximum(smooth, 0)
+    sizes = [len(around.directions) for around in arounds]
+    width = np.repeat([around.precision_across**-0.5 for around in arounds], sizes)
+    columns = np.repeat(
+        [around.precision_across**-0.5 for around in arounds], [around.seen.size for around in arounds]
+    )
+    inside = np.diag(precision) + seen[:, None] * (directions.T @ information.apply(directions)) * seen
+    values, rotation = np.linalg.eigh(columns[:, None] * inside * columns)
+    as_dtype = lambda array: jnp.asarray(array, dtype)
+    stretch = 1 / np.sqrt(np.maximum(values, 1e-3))
+    return LowRankScale(as_dtype(width), as_dtype(directions @ rotation), as_dtype(stretch))

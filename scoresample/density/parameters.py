@@ -32,8 +32,10 @@ class Parameter(eqx.Module):
         return isinstance(self.prior, AbstractLogPrior)
 
     def constrain(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Map the unconstrained coordinate to the value."""
-        return self.prior.to_constrained(position)[0] if self._has_map else position
+        """Map the unconstrained coordinate to the value that a scene shows."""
+        if self._has_map:
+            return self.prior.to_constrained(position)[0]
+        return self.prior.to_seen(position)
 
     def unconstrain(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map a value inside the prior's support to the unconstrained coordinate."""
@@ -71,4 +73,5 @@ class Parameter(eqx.Module):
         shape = " x ".join(map(str, self.shape)) or "scalar"
         kind = "log_prob" if self.has_log_prob else "score only"
         noise = f", noise_level {self.prior.noise_level:g}" if self.prior.noise_level else ""
+        noise += " unseen" if self.prior.hides_noise else ""
         return f"{self.name}: {self.prior.name} ({shape}{noise}, {kind})"

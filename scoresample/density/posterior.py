@@ -13,12 +13,14 @@ from scoresample.data.observation import Observation
 from scoresample.density.base import AbstractDensity
 from scoresample.density.flux_prior import FluxPrior, make_flux_prior
 from scoresample.density.fluxes import FluxPosterior
+from scoresample.density.held_fluxes import HeldFluxes
 from scoresample.density.likelihood import Likelihood, fit_fluxes, make_likelihood
 from scoresample.density.local_scale import Block, local_scale
 from scoresample.density.maximized_fluxes import maximized_fluxes
 from scoresample.density.parameters import Parameter
 from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
+from scoresample.models.load import load_prior
 from scoresample.models.scene import Scene
 
 Position = dict[str, Float[Array, "..."]]
@@ -161,9 +163,29 @@ class Posterior(AbstractDensity):
             if jnp.shape(position[name]) != shape:
                 raise PositionError(f"{name} has shape {jnp.shape(position[name])}, but needs {shape}.")
 
-    def for_map(self) -> AbstractDensity:
-        """Return the density of parameters and fluxes together, with the fluxes at their best."""
-        return maximized_fluxes(self) if self.collapse else self
+    def for_map(self, start: Position) -> AbstractDensity:
+        """Return the density of parameters and fluxes together, with the fluxes at their best.
+
+        Under a learned prior, that of parameters given the best fluxes at the start (`HeldFluxes` says why).
+        """
+        if not self.collapse:
+            return self
+        if any(parameter.prior.hides_noise for parameter in self.parameters):
+            return HeldFluxes(self, self.amplitudes(start))
+        return maximized_fluxes(self)
+
+    def easier(self) -> "Posterior | None":
+        """Return the posterior with the Gaussian prior in place of learned ones; None where there are none."""
+        if not any(parameter.prior.hides_noise for parameter in self.parameters):
+            return None
+        gaussian, parameters = load_prior("gaussian"), list(self.parameters)
+        for members in self.alike:
+            first = parameters[members[0]]
+            if first.prior.hides_noise:
+                ready = gaussian.for_shape(first.shape)
+                for index in members:
+                    parameters[index] = Parameter(parameters[index].name, ready, first.shape)
+        return eqx.tree_at(lambda p: p.parameters, self, tuple(parameters))
 
     def for_compilation(self) -> "Posterior":
         return eqx.tree_at(
@@ -173,8 +195,14 @@ class Posterior(AbstractDensity):
     # What it is made of
 
     def values(self, position: Position) -> dict[str, Array]:
-        """Return every parameter of the scene by full name: the free ones constrained, and the fixed."""
-        return self.fixed | {p.name: p.constrain(position[p.name]) for p in self.parameters}
+        """Return every parameter of the scene by full name: the free ones as the scene shows them, and the fixed.
+
+        Images under a learned prior are those without the prior's noise.
+        """
+        values = dict(self.fixed)
+        for first, names, together in self._alike(position):
+            values |= zip(names, jax.vmap(first.constrain)(together), strict=True)
+        return values
 
     def solve(self, columns: Float[Array, "column band pixel"]) -> FluxPosterior:
         """Return the Gaussian posterior of fluxes and background given the rendered columns."""

@@ -67,7 +67,8 @@ def least_light(posterior: Posterior) -> Float[np.ndarray, " source"]:
             at = (id(parameter.prior), parameter.shape)
             if at not in known:
                 drawn = parameter.prior.sample(jax.random.key(0), parameter.shape, _NUM_GALAXIES)
-                known[at] = _LEAST_LIGHT * float(jnp.median(to_morphology(drawn).sum(axis=(1, 2))))
+                light_of = to_morphology(jax.vmap(parameter.prior.to_seen)(drawn)).sum(axis=(1, 2))
+                known[at] = _LEAST_LIGHT * float(jnp.median(light_of))
             found[source] = known[at]
     return np.array([found.get(name, -np.inf) for name in posterior.flux_prior.names])
 
@@ -86,13 +87,13 @@ def draw_truth(key: PRNGKeyArray, posterior: Posterior, least: Float[np.ndarray,
         values = {
             p.name: p.prior.sample(k, p.shape, 1)[0] for p, k in zip(posterior.parameters, keys, strict=True)
         }
-        if (np.asarray(light(posterior, values)) > least).all():
+        position = {p.name: p.unconstrain(values[p.name]) for p in posterior.parameters}
+        if (np.asarray(light(posterior, posterior.values(position))) > least).all():
             break
     else:
         raise DataError(
             f"of {_MAX_TRIES} draws of the prior none had images with light in all sources; use another prior."
         )
-    position = {p.name: p.unconstrain(values[p.name]) for p in posterior.parameters}
     if posterior.collapse:
         amplitudes = _normal_amplitudes(key_flux, key_background, posterior)
     else:

@@ -18,9 +18,11 @@ from scoresample.models.brightness import (
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.noisier import NoisierLogPrior
-from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.priors import AbstractLogPrior, Around
 from scoresample.models.radial_tables import RadialTables
 from scoresample.models.reverse_diffusion import draw_from_noise, noise_levels_down
+from scoresample.numerics.compiling import quick_jit
+from scoresample.numerics.curvature import lanczos
 from scoresample.numerics.linear import LowRankScale, identity_scale
 
 SIDES = (16, 128)
@@ -35,6 +37,12 @@ LARGEST_VALUE = 9.0
 
 LEAST_CENTER = 4.0
 """Hardly any, one in 300, has less than this u in the center of its box, S = 0.49."""
+
+NUM_DIRECTIONS = 100
+"""Directions that are told apart around an image; galaxies vary along some 10 (25 pixels) to 85 (49 pixels)."""
+
+LEAST_PRECISION = 0.02
+"""Of a direction that galaxies vary along without limit, as far as the network knows: in units of the noise's."""
 
 _NUM_STEPS = 40
 
@@ -53,6 +61,13 @@ class LearnedPrior(AbstractLogPrior):
     last, with u_c the mean of the central one, two or four pixels, is 0 for all galaxies but a few in a thousand: it is
     how the noise lets the density fall off outside of the values they have, where the network never saw an image.
 
+    The noise makes it a density that a network can learn; it is no part of a galaxy. A scene shows the galaxy that an
+    image u with noise is expected to be (Tweedie's formula, e.g. Efron 2011, JASA 106, 1602),
+
+    .. math:: D(u) = u - \sigma^2 \nabla E(u, \sigma),
+
+    so that the density of u stays what it is, and what data know of galaxies is not blurred by the noise.
+
     Parameters
     ----------
     network
@@ -61,8 +76,7 @@ class LearnedPrior(AbstractLogPrior):
         Mean and covariance of galaxies that the network was trained to correct. Under ``jax.jit`` they are a static
         argument, compared by identity.
     noise_level
-        sigma, in u: a blur that is part of the model. Details fainter than about 0.1 sigma of the peak are left to the
-        data.
+        sigma, in u. Details fainter than about 0.1 sigma of the peak are smoothed away.
     name
         Shown when a posterior is printed.
 
@@ -125,6 +139,31 @@ class LearnedPrior(AbstractLogPrior):
         return jax.grad(self.log_prob_at)(value, noise_level)
 
     @property
+    def hides_noise(self) -> bool:
+        """Yes: scenes show the galaxy, not the noise."""
+        return True
+
+    def to_seen(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        """Return the galaxy D(u) in an image u with noise."""
+        return self.to_seen_at(value, self.noise_level)
+
+    def to_seen_at(
+        self, value: Float[Array, "y x"], noise_level: float | Float[Array, ""]
+    ) -> Float[Array, "y x"]:
+        """Return the galaxy in an image with noise of another level."""
+        self._check(value, noise_level)
+        u, box, network = self._ready(value)
+        denoised = network.denoise(u, box, jnp.asarray(noise_level, u.dtype))
+        return denoised[tuple(slice(n) for n in value.shape)]
+
+    def around(self, value: Float[Array, "y x"]) -> Around:
+        """Return how the prior looks around an image: galaxies vary along some dozens of directions."""
+        self._check(value, self.noise_level)
+        directions, seen = _galaxy_directions(self, value)
+        precision = jnp.maximum(1 - seen, LEAST_PRECISION) / self.noise_level**2
+        return Around(directions, seen, precision, 1 / self.noise_level**2)
+
+    @property
     def largest_noise_level(self) -> float:
         """The largest noise level that the network can be relied on for."""
         return NOISE_LEVELS[1]
@@ -175,6 +214,18 @@ def _outside(u: Float[Array, "y x"], noise_level: Float[Array, ""]) -> Float[Arr
     above, below = jnp.maximum(u - LARGEST_VALUE - margin, 0), jnp.maximum(-margin - u, 0)
     squared = jnp.sum(above**2 + below**2) + jnp.maximum(LEAST_CENTER - margin - center, 0) ** 2
     return 0.5 * squared / noise_level**2
+
+
+@quick_jit
+def _galaxy_directions(prior: LearnedPrior, value: Float[Array, "y x"]):
+    """Return the directions that galaxies vary along, (n, k), and how much of a step along each is one of them."""
+
+    def product(v):
+        return jax.jvp(prior.to_seen, (value,), (v.reshape(value.shape),))[1].ravel()
+
+    start = jax.random.normal(jax.random.key(0), (value.size,), value.dtype)
+    seen, directions, _ = lanczos(product, start, min(NUM_DIRECTIONS, value.size))
+    return directions, seen
 
 
 @eqx.filter_jit

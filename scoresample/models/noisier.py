@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import equinox as eqx
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from scoresample.models.priors import AbstractLogPrior, AbstractPrior
+from scoresample.models.priors import AbstractLogPrior, AbstractPrior, Around
 from scoresample.numerics.linear import LowRankScale
 
 if TYPE_CHECKING:
@@ -52,6 +52,16 @@ class NoisierLogPrior(AbstractNoisier, AbstractLogPrior):
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         return self.prior.log_prob_at(value, self.level)
+
+    @property
+    def hides_noise(self) -> bool:
+        return True
+
+    def to_seen(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        return self.prior.to_seen_at(value, self.level)
+
+    def around(self, value: Float[Array, "y x"]) -> Around:
+        return self._as_fixed().around(value)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
         return self._as_fixed().sample(key, shape, n)

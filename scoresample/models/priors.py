@@ -1,6 +1,7 @@
 """What a prior is: a score, and for most a log density as well."""
 
 import abc
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,6 +9,27 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.errors import ConfigError
 from scoresample.numerics.linear import LowRankScale
+
+
+class Around(NamedTuple):
+    """How a prior, and what a scene shows of its value, change around a value.
+
+    Attributes
+    ----------
+    directions
+        Orthonormal columns over the raveled value.
+    seen
+        How much of a step along each a scene shows; of steps across all of them, nothing.
+    precision
+        Minus the curvature of the log density along each.
+    precision_across
+        The same, across all of them.
+    """
+
+    directions: Float[Array, "n k"]
+    seen: Float[Array, " k"]
+    precision: Float[Array, " k"]
+    precision_across: float
 
 
 class AbstractPrior(eqx.Module):
@@ -27,6 +49,19 @@ class AbstractPrior(eqx.Module):
     @abc.abstractmethod
     def score(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the gradient of the log density at ``value``."""
+
+    @property
+    def hides_noise(self) -> bool:
+        """Whether a scene shows less than all of a value: not the noise that is part of the prior."""
+        return False
+
+    def to_seen(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return what a scene shows of a value: most priors, all of it."""
+        return value
+
+    def around(self, value: Float[Array, "..."]) -> Around | None:
+        """Return how the prior looks around a value; None where a scene shows all of it, and `scale` says enough."""
+        return None
 
     def for_shape(self, shape: tuple[int, ...]) -> "AbstractPrior":
         """Return the prior made ready for values of one shape; most are ready as they are."""

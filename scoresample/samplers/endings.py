@@ -40,6 +40,13 @@ class Deadline:
         self.max_seconds = max_seconds
         self.begun = time.perf_counter()
 
+    @property
+    def seconds_left(self) -> float | None:
+        """What is left of the time, 0 when it is over; None for any time."""
+        if self.max_seconds is None:
+            return None
+        return max(0.0, self.begun + self.max_seconds - time.perf_counter())
+
     def check(self, done: str) -> None:
         """Raise `RunEnded` when the time is over; ``done`` says how far the run came."""
         if self.max_seconds is not None and time.perf_counter() - self.begun >= self.max_seconds:

@@ -100,12 +100,27 @@ def find_map(
     deadline = Deadline(max_seconds)
     if start is None:
         start = density.initial_position()
+        easier = density.easier()
+        if easier is not None:
+            first = find_map(
+                easier,
+                start,
+                method=method,
+                max_steps=max_steps,
+                learning_rate=learning_rate,
+                tolerance=tolerance,
+                max_seconds=deadline.seconds_left,
+                progress=progress,
+            )
+            if first.status in ("interrupted", "out of time", "not finite"):
+                return first
+            start = first.position
     start = jax.tree.map(jnp.asarray, start)
     density.check_position(start)
     if method == "lbfgs" and not density.has_log_prob:
         density.log_prob(start)  # raises ScoreOnlyError naming the term
     method = ("lbfgs" if density.has_log_prob else "adam") if method == "auto" else method
-    original = density.for_map()
+    original = density.for_map(start)
     compiled = original.for_compilation()
     whitening = local_whitening(original, start)
     if whitening.size == 0:

@@ -110,7 +110,8 @@ def add_curvature(
     points
         Where to measure, in coordinates with ``rest`` left out; by default at the center.
     num_directions
-        How many directions; by default one for every ten coordinates, at least 50 and at most `MAX_DIRECTIONS`.
+        How many directions; by default one for every ten that the local scales tell apart, at least 50 and at most
+        `MAX_DIRECTIONS`.
     num_points
         Only so many of the points count, as an array so that one compiled function serves any number.
 
@@ -121,7 +122,7 @@ def add_curvature(
     size = whitening.size
     whitening = eqx.tree_at(lambda w: w.rest, whitening, identity_scale(size, whitening.rest.diagonal.dtype))
     if num_directions is None:
-        num_directions = int(np.clip(size // 10, 50, MAX_DIRECTIONS))
+        num_directions = int(np.clip(_num_varying(whitening) // 10, 50, MAX_DIRECTIONS))
     if points is None:
         points = jnp.zeros((1, size), whitening.rest.diagonal.dtype)
 
@@ -140,6 +141,15 @@ def add_curvature(
     stretch = jnp.where(jnp.abs(values) > 1e-3, 1 / jnp.sqrt(jnp.maximum(jnp.abs(values), 1e-3)), 1.0)
     rest = LowRankScale(whitening.rest.diagonal, directions, stretch.astype(points.dtype))
     return eqx.tree_at(lambda w: w.rest, whitening, rest), values
+
+
+def _num_varying(whitening: Whitening) -> int:
+    """Return along how many directions a density may differ from the local scales."""
+    if whitening.local is None:
+        return whitening.size
+    low_rank = [scale for scale in whitening.local if isinstance(scale, LowRankScale)]
+    varying = sum(scale.directions.shape[1] or scale.size for scale in low_rank)
+    return varying + sum(scale.size for scale in whitening.local if not isinstance(scale, LowRankScale))
 
 
 def recenter(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from scoresample.density import local_scale as module
+from scoresample.density.information import information_of, make_seen
 from scoresample.density.posterior import Posterior
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.numerics.trees import flatten
@@ -20,7 +21,7 @@ def posterior(make_scene):
 def condition(posterior, whiten):
     """Condition number of the negative Hessian at the start, in coordinates that ``whiten`` maps to positions."""
     size = flatten(posterior.initial_position())[0].size
-    density = posterior.for_map()
+    density = posterior.for_map(posterior.initial_position())
     hessian = jax.jit(jax.hessian(lambda z: -density.log_prob(whiten(z))))(jnp.zeros(size))
     values = np.abs(np.linalg.eigvalsh(np.asarray(hessian, float)))
     return values.max() / values.min()
@@ -63,7 +64,8 @@ def test_the_information_of_large_boxes_is_that_of_small_ones(posterior):
     """Products with the matrix, which is never formed for large boxes, against the matrix."""
     position = posterior.initial_position()
     brightness = np.asarray(posterior.brightness(position), float)
-    information = module._information(posterior, module._make_seen(posterior), [0], position, brightness)
+    values = posterior.values(position)
+    information = information_of(posterior, make_seen(posterior), [0], values, brightness)
     dense = information.dense()
     v = np.random.default_rng(3).normal(size=(len(dense), 4))
     np.testing.assert_allclose(information.apply(v), dense @ v, rtol=1e-8, atol=1e-8 * abs(dense).max())

@@ -133,7 +133,7 @@ def test_a_score_only_prior_gives_no_number(galaxies):
     with pytest.raises(ScoreOnlyError, match=r"term 'galaxy_1\.image' gives only a score"):
         posterior.log_prob(position)
     with pytest.raises(ScoreOnlyError, match=r"galaxy_1\.image"):
-        posterior.for_map().log_prob(position)
+        posterior.for_map(position).log_prob(position)
     assert "galaxy_1.image: hidden (7 x 7, noise_level 0.14, score only)" in repr(posterior)
 
 
@@ -217,7 +217,7 @@ def test_the_map_density_has_its_maximum_with_the_joint_one(galaxies):
     at_best, elsewhere = float(joint.log_prob(full)), float(joint.log_prob(other))
     normal = dist.Normal(0, 1).log_prob(0.0) * 6 - 4 * np.log(30)
     np.testing.assert_allclose(
-        float(collapsed.for_map().log_prob(position)) + float(normal), at_best, rtol=1e-4
+        float(collapsed.for_map(position).log_prob(position)) + float(normal), at_best, rtol=1e-4
     )
     assert elsewhere < at_best
 

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from scoresample.errors import ConfigError, DataError, ShapeError
+from scoresample.models.brightness import off_brightness
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.gaussian_prior import load_gaussian_prior
-from scoresample.models.learned_prior import LearnedPrior
+from scoresample.models.learned_prior import LearnedPrior, _outside
 from scoresample.models.reverse_diffusion import draw_from_noise, noise_levels_down, remove_noise
 
 
@@ -121,3 +122,29 @@ def test_draws_of_a_gaussian_have_its_mean_and_width():
     assert abs(draws.std() / np.std(noise) - np.sqrt(width**2 + 0.1**2)) < 0.02
     without = np.asarray(remove_noise(denoise, 80.0 * noise, levels))
     assert without.mean() < mean - 10 * error
+
+
+def test_what_is_seen_is_the_image_without_noise(prior):
+    """By Tweedie's formula, from the score of the network: without the terms that only bound it."""
+    u, level = jax.random.normal(jax.random.key(7), (16, 20)), jnp.asarray(prior.noise_level)
+    bounds = lambda v: _outside(v, level) + off_brightness(v, level)
+    score = jax.grad(lambda v: prior.log_prob(v) + bounds(v))(u)
+    np.testing.assert_allclose(prior.to_seen(u), u + prior.noise_level**2 * score, atol=1e-4)
+    noisier = prior.at_noise_level(jnp.asarray(1.0))
+    np.testing.assert_array_equal(noisier.to_seen(u), prior.to_seen_at(u, jnp.asarray(1.0)))
+    assert noisier.hides_noise
+    assert not np.allclose(noisier.to_seen(u), prior.to_seen(u), atol=0.1)
+
+
+def test_directions_around_an_image_are_those_of_the_jacobian(prior):
+    u = prior.to_seen(jax.random.normal(jax.random.key(7), (16, 16)))
+    jacobian = np.asarray(jax.jacobian(prior.to_seen)(u), float).reshape(256, 256)
+    np.testing.assert_allclose(jacobian, jacobian.T, atol=1e-3)
+    around = prior.around(u)
+    directions, seen = np.asarray(around.directions, float), np.asarray(around.seen, float)
+    np.testing.assert_allclose(directions.T @ directions, np.eye(len(seen)), atol=1e-3)
+    largest = np.linalg.eigvalsh(jacobian)[::-1][:20]
+    np.testing.assert_allclose(np.sort(seen)[::-1][:20], largest, atol=2e-3)
+    rest = jacobian - directions @ (seen[:, None] * directions.T)
+    assert np.abs(np.linalg.eigvalsh(rest)).max() < 0.1 * largest[0]
+    np.testing.assert_allclose(around.precision, np.maximum(1 - seen, 0.02) / prior.noise_level**2, rtol=1e-4)
