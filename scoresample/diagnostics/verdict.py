@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from scoresample.diagnostics.audit import LIMIT, Audit, audit_of
 from scoresample.diagnostics.convergence import chain_shape, convergence_table, energy_bfmi, num_divergences
+from scoresample.diagnostics.flux_splits import FluxSplit, flux_splits
 from scoresample.samplers.base import Draws
 
 SHOWN_ROWS = 60
@@ -33,10 +34,12 @@ class Diagnosis(NamedTuple):
     thresholds
         Those it was judged by.
     notes
-        What is to be known of the draws besides, one sentence each: no fault of the run, and nothing that longer chains
-        mend.
+        What is to be known of the draws besides, one sentence each: what is behind the reasons, or no fault of the run
+        and nothing that longer chains mend.
     audit
         Of the score of the terms that have no value; None where all have one.
+    splits
+        Pairs of objects between which chains split flux differently (`diagnostics.flux_splits`); each is a note too.
     """
 
     table: pd.DataFrame
@@ -47,6 +50,7 @@ class Diagnosis(NamedTuple):
     thresholds: dict[str, float]
     notes: tuple[str, ...] = ()
     audit: Audit | None = None
+    splits: tuple[FluxSplit, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -82,6 +86,7 @@ class Diagnosis(NamedTuple):
             "reasons": list(self.reasons),
             "notes": list(self.notes),
             "audit": None if self.audit is None else {k: _plain(v) for k, v in self.audit._asdict().items()},
+            "splits": [{"objects": list(s.objects), "bands": list(s.bands)} for s in self.splits],
             "thresholds": dict(self.thresholds),
             "num_divergences": self.num_divergences,
             "bfmi": [_plain(value) for value in self.bfmi],
@@ -169,6 +174,8 @@ def diagnose(
     if found is not None:
         notes += (str(found),)
         run_reasons += _on_curl(found, max_curl)
+    splits = flux_splits(draws, table, max_rhat)
+    notes += tuple(f"{split}: their sums agree" for split in splits)
     return Diagnosis(
         table=table,
         bfmi=bfmi,
@@ -186,6 +193,7 @@ def diagnose(
         },
         notes=notes,
         audit=found,
+        splits=splits,
     )
 
 

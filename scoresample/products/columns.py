@@ -27,6 +27,10 @@ PLAIN = {
     "nDraws": ("meta.number", "Posterior draws behind this row"),
     "status": ("meta.code.status", "How the run ended"),
     "flag_notConverged": ("meta.code.qual", "The run or a flux of the object did not converge"),
+    "flag_fluxSplit": (
+        "meta.code.qual",
+        "Chains disagree on how flux is split between this object and another",
+    ),
     "flag_noData": ("meta.code.qual", "No data in at least one band, whose fluxes are NaN"),
     "flag_edge": ("meta.code.qual", "The box of the object reaches over the edge of the frame"),
     "flag_noPosition": ("meta.code.qual", "No right ascension and declination: the scene has no WCS"),

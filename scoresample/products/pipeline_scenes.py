@@ -152,7 +152,7 @@ def combine(tables: Iterable[QTable], bands: Sequence[str]) -> QTable:
 def _values(table: QTable, name: str, bands: Sequence[str]) -> np.ndarray:
     """Return a column without its unit, NaN where the table lacks it; covariances in the order of ``bands``."""
     if name not in table.colnames:
-        return np.full(len(table), np.nan)
+        return np.full(len(table), False if name.startswith("flag_") else np.nan)
     values = np.asarray(getattr(table[name], "value", table[name]))
     if name != "flux_Cov":
         return values

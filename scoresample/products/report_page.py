@@ -95,7 +95,7 @@ def _verdicts(report: Mapping[str, Any]) -> list[str]:
     """Return the verdicts with their reasons, what only the prior knows, and warnings."""
     sampling, fit = report["verdict"], report["fit"]
     found = [_verdict(sampling["converged"], "The draws have converged", "The draws have NOT converged",
-                      sampling["reasons"])]  # fmt: skip
+                      [*sampling["reasons"], *sampling.get("notes", ())])]  # fmt: skip
     if fit is None:
         found.append(_verdict(False, "", "The fit was not checked: there are no draws of the images", ()))
     else:

@@ -30,7 +30,7 @@ COLUMNS = [
     "objectId", "sceneId", "y", "x", "ra", "dec",
     *(f"g_{name}" for name in PER_BAND), *(f"r_{name}" for name in PER_BAND),
     "flux_Cov", "blendedness", "confidence", "rhatMax", "essMin", "nDraws", "status",
-    "flag_notConverged", "flag_noData", "flag_edge", "flag_noConfidence",
+    "flag_notConverged", "flag_fluxSplit", "flag_noData", "flag_edge", "flag_noConfidence",
 ]  # fmt: skip
 
 
@@ -111,6 +111,15 @@ def test_flags_of_a_good_run(draws):
     assert (table["rhatMax"] > 0.99).all() and (table["essMin"] < 1500).all()
 
 
+def test_a_split_that_chains_disagree_on_flags_both_objects(draws):
+    draws.derived["flux"][0, :, 0, 0] += 200
+    table = flux_catalog(draws, diagnosis=diagnose(draws, **LENIENT))
+    assert not table["flag_fluxSplit"].any()
+    draws.derived["flux"][0, :, 1, 0] -= 200
+    table = flux_catalog(draws, diagnosis=diagnose(draws, **LENIENT))
+    assert table["flag_fluxSplit"].tolist() == [True, True, False]
+
+
 def test_one_bad_flux_flags_its_object_alone(draws):
     draws.derived["flux"][0, :, 1, 0] += 200
     table = flux_catalog(draws, diagnosis=diagnose(draws, **LENIENT))
@@ -142,11 +151,11 @@ def test_nan_only_with_a_flag(draws, dark_draws, cut, failed):
     draws.derived["flux"][1, 3, 0, 1] = np.nan
     for table in (flux_catalog(draws), flux_catalog(dark_draws), flux_catalog(cut(dark_draws, 1)), failed):
         for row in table:
-            numbers = [np.ravel(getattr(row[n], "value", row[n])) for n in COLUMNS[2:-5]]
+            numbers = [np.ravel(getattr(row[n], "value", row[n])) for n in COLUMNS[2:-6]]
             if not np.isfinite(np.concatenate(numbers)).all():
                 assert row["flag_notConverged"] or row["flag_noData"] or row["flag_noConfidence"]
         unexplained = ~(table["flag_notConverged"] | table["flag_noData"])
-        for name in set(COLUMNS[2:-5]) - {"confidence"}:
+        for name in set(COLUMNS[2:-6]) - {"confidence"}:
             assert np.isfinite(np.asarray(table[name]))[unexplained].all(), name
 
 
