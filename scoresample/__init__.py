@@ -50,6 +50,7 @@ _MODULES = {
     "scoresample.products.pipeline_scenes": ("run_scenes",),
     "scoresample.products.pipeline_settings": ("RunSettings",),
     "scoresample.products.prior_report": ("report_prior",),
+    "scoresample.products.starts": ("dispersed_starts",),
     "scoresample.products.tables": ("read_flux_catalog", "write_catalog"),
     "scoresample.samplers.annealed": ("AnnealedLangevin",),
     "scoresample.samplers.base": ("Draws",),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scoresample.products.pipeline_settings import IMAGES, SAMPLERS, RunSettings
+from scoresample.products.pipeline_settings import IMAGES, SAMPLERS, STARTS, RunSettings
 
 _DEFAULTS = RunSettings()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -51,6 +51,8 @@ def sampling_options(function: Callable) -> Callable:
     for option in (
         click.option("--max-seconds", type=float, default=_DEFAULTS.max_seconds, metavar="S",
                      help="Time for one scene, until it is drawn; what is there by then is kept.  [default: any]"),
+        click.option("--starts", type=click.Choice(STARTS), default=_DEFAULTS.starts, show_default=True,
+                     help="Where chains begin: around the MAP, or where climbs from draws of the prior end."),
         click.option("--images", type=click.Choice(IMAGES), default=_DEFAULTS.images, show_default=True,
                      help="Which draws of the images draws.nc keeps; thin is every tenth."),
     ):  # fmt: skip

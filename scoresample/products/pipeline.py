@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from astropy.table import QTable
 from jaxtyping import PRNGKeyArray
@@ -23,6 +24,7 @@ from scoresample.diagnostics.verdict import Diagnosis, diagnose
 from scoresample.errors import ScoresampleError
 from scoresample.models.initialization import initialize_scene
 from scoresample.models.load import load_prior, prior_hash
+from scoresample.numerics.tree_files import load_tree, save_checkpoint
 from scoresample.products.archive import save_draws, save_report
 from scoresample.products.catalog import flux_catalog, flux_draws
 from scoresample.products.pipeline_files import (
@@ -34,6 +36,7 @@ from scoresample.products.pipeline_files import (
     MAP,
     PICTURE,
     REPORT,
+    STARTS,
     finished_report,
     load_map,
     save_map,
@@ -44,9 +47,11 @@ from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plots import plot_scene
 from scoresample.products.predictive_plots import plot_predictive
 from scoresample.products.report_page import write_page
+from scoresample.products.starts import Starts, dispersed_starts
 from scoresample.products.tables import read_flux_catalog, write_catalog
 from scoresample.samplers.annealed import AnnealedLangevin
 from scoresample.samplers.base import Draws
+from scoresample.samplers.checkpoint import fingerprint, read_note
 from scoresample.samplers.hmc import HMC, MALA, NUTS
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace
@@ -250,13 +255,15 @@ def draw(
     """
     checkpoint = folder / CHECKPOINT
     if not resume:
-        checkpoint.unlink(missing_ok=True)  # it would be resumed from
+        for path in (checkpoint, folder / STARTS):  # they would be resumed from
+            path.unlink(missing_ok=True)
+    starts = begin(problem, settings, best, folder, begun, progress=progress)
     key = _keys(problem, settings)[0]
     draws = sample_as_set(
         key,
         problem.posterior,
         settings,
-        best.position,
+        best.position if starts is None else starts.positions,
         max_seconds=_seconds_left(settings, begun),
         progress=progress,
         checkpoint=checkpoint,
@@ -264,16 +271,55 @@ def draw(
     found = audit_of(draws)  # now, while all images are there
     more = {"input": problem.provenance, "run": dataclasses.asdict(settings)}
     more |= {} if found is None else {"audit": found._asdict()}
+    more |= (
+        {} if starts is None else {"starts": {"below": starts.below.tolist(), "kept": starts.kept.tolist()}}
+    )
     draws = draws._replace(settings=draws.settings | more)
     save_draws(folder / DRAWS, draws, images=settings.images)
+    if draws.status == "done":
+        (folder / STARTS).unlink(missing_ok=True)
     return draws
+
+
+def begin(
+    problem: Problem,
+    settings: RunSettings,
+    best: MAPResult,
+    folder: Path,
+    begun: float,
+    *,
+    progress: bool = False,
+) -> Starts | None:
+    """Find dispersed starts, and keep them in ``starts.npz`` until the draws are done; or take them from there.
+
+    None where chains begin around the MAP. ``begun`` is the `time.perf_counter` that ``settings.max_seconds`` count
+    from.
+    """
+    if settings.starts == "map" or settings.sampler == "laplace":  # which has no chains
+        return None
+    path, num, key = folder / STARTS, settings.chains, _keys(problem, settings)[3]
+    mark = fingerprint(key, best.position, num)
+    if path.exists():
+        read_note(path, mark)
+        stored = load_tree(path, Starts([best.position] * num, np.zeros(num), np.zeros(num, bool)))
+        return stored._replace(positions=jax.tree.map(jnp.asarray, stored.positions))
+    starts = dispersed_starts(
+        key,
+        problem.posterior,
+        best.position,
+        num,
+        max_seconds=_seconds_left(settings, begun),
+        progress=progress,
+    )
+    save_checkpoint(path, starts, {"fingerprint": mark})
+    return starts
 
 
 def sample_as_set(
     key: PRNGKeyArray,
     posterior: Posterior,
     settings: RunSettings,
-    start: Position,
+    start: Position | list[Position],
     *,
     max_seconds: float | None = None,
     progress: bool = False,
@@ -335,9 +381,9 @@ def _seconds_left(settings: RunSettings, begun: float) -> float | None:
 
 
 def _keys(problem: Problem, settings: RunSettings):
-    """Return the keys of sampling, hallucination score and predictive check, different for every scene of a run."""
+    """Return the keys of sampling, hallucination score, predictive check and starts, different for every scene."""
     key = jax.random.fold_in(jax.random.key(settings.seed), np.uint32(zlib.crc32(problem.name.encode())))
-    return (*jax.random.split(key), jax.random.fold_in(key, 2))
+    return (*jax.random.split(key), *(jax.random.fold_in(key, number) for number in (2, 3)))
 
 
 @contextmanager

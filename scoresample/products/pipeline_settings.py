@@ -6,6 +6,7 @@ from scoresample.errors import ConfigError
 
 SAMPLERS = ("nuts", "hmc", "mala", "laplace", "ula", "underdamped", "annealed")
 IMAGES = ("thin", "all", "none")
+STARTS = ("map", "dispersed")
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,9 @@ class RunSettings:
         Sizes, each chain's for the last two.
     max_draws
         Where the verdict on the draws is not passed, chains go on, half as many draws again at a time, up to this.
+    starts
+        Where chains begin: around the ``map``, or ``dispersed``, where climbs from draws of the prior end
+        (`dispersed_starts`).
     max_seconds
         For reading, MAP and draws of one scene; None for any time. A scene whose time is over has what was drawn.
     seed
@@ -56,6 +60,7 @@ class RunSettings:
     warmup: int = 200
     draws: int = 800
     max_draws: int = 4000
+    starts: str = "map"
     max_seconds: float | None = None
     seed: int = 7
     max_steps: int = 1000
@@ -69,7 +74,7 @@ class RunSettings:
     num_flux_draws: int = 100
 
     def __post_init__(self):
-        for name, allowed in (("sampler", SAMPLERS), ("images", IMAGES)):
+        for name, allowed in (("sampler", SAMPLERS), ("images", IMAGES), ("starts", STARTS)):
             if getattr(self, name) not in allowed:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}."

@@ -3,6 +3,7 @@
 import json
 import time
 
+import jax
 import numpy as np
 import pytest
 from astropy.table import QTable
@@ -163,6 +164,74 @@ def test_a_run_out_of_time_keeps_its_draws_and_goes_on_with_more(
     result = scoresample("run", tiny, "-o", tmp_path, *fast, "--resume")
     assert "tiny: done" in result.stdout
     np.testing.assert_array_equal(fluxes(tmp_path), fluxes(finished[0]))
+
+
+@pytest.fixture
+def freeze(monkeypatch):
+    """Make the second chain stand still, as seen after each compiled piece of warm-up or draws."""
+
+    def in_pieces_of(piece):
+        real = getattr(chunks, piece)
+
+        def still(leaf):
+            leaf = np.array(leaf)
+            leaf[:, 1] = 0.5
+            return leaf
+
+        def frozen(*arguments):
+            if piece == "warm_up":
+                states, adapting, positions, acceptance = real(*arguments)
+                return states, adapting, jax.tree.map(still, positions), acceptance
+            states, (position, derived, stats) = real(*arguments)
+            return states, (jax.tree.map(still, position), derived, stats)
+
+        monkeypatch.setattr(chunks, piece, frozen)
+
+    return in_pieces_of
+
+
+@pytest.mark.parametrize(("piece", "kept"), [("warm_up", 0), ("draw", 100)])
+def test_a_run_that_cannot_go_on_says_why_and_keeps_its_draws(
+    scoresample, tiny, fast, tmp_path, freeze, piece, kept
+):
+    freeze(piece)
+    result = scoresample("run", tiny, "-o", tmp_path, *fast, "--warmup", 150, "--draws", 200)
+    assert result.exit_code == 1
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["status"].startswith("stopped: chain 1 did not move for 100 steps, at a step size of ")
+    assert f"tiny: {report['status']}" in result.stdout
+    assert any(report["status"] in reason for reason in report["verdict"]["reasons"])
+    assert not report["verdict"]["converged"] and report["settings"]["num_kept"] == kept
+    assert report["status"] in (tmp_path / "report.html").read_text()
+    table = read_flux_catalog(tmp_path / "fluxes.fits")
+    assert list(table["status"]) == [report["status"]] * 2 and table["flag_notConverged"].all()
+    assert table["nDraws"].tolist() == [2 * kept] * 2
+    assert np.isfinite(table["g_flux"].value).all() == (kept > 0)
+    assert fluxes(tmp_path).shape == (2, kept, 2, 2)
+
+
+def test_dispersed_starts_are_reported_and_a_resumed_run_has_the_same(
+    scoresample, tiny, fast, finished, tmp_path, interrupt, monkeypatch
+):
+    dispersed = (*fast, "--starts", "dispersed")
+    result = scoresample("run", tiny, "-o", tmp_path / "whole", *dispersed)
+    assert "tiny: done" in result.stdout
+    assert {path.name for path in (tmp_path / "whole").iterdir()} == FILES
+    report = json.loads((tmp_path / "whole" / "report.json").read_text())
+    starts = report["settings"]["starts"]
+    assert len(starts["kept"]) == len(starts["below"]) == 2
+    assert (
+        starts["kept"] == [True, True] and max(map(abs, starts["below"])) < 2
+    )  # a galaxy and a star: one mode
+    assert not np.array_equal(fluxes(tmp_path / "whole"), fluxes(finished[0]))
+    interrupt("draw", 2)
+    scoresample("run", tiny, "-o", tmp_path, *dispersed)
+    assert (tmp_path / "starts.npz").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr("scoresample.products.pipeline.dispersed_starts", None)  # not found again
+    scoresample("run", tiny, "-o", tmp_path, *dispersed, "--resume")
+    np.testing.assert_array_equal(fluxes(tmp_path), fluxes(tmp_path / "whole"))
+    assert not (tmp_path / "starts.npz").exists()
 
 
 def test_without_time_for_the_map_the_run_writes_rows_without_fluxes(scoresample, tiny, fast, tmp_path):
