@@ -76,7 +76,7 @@ def test_dispersed_chains_disagree_and_the_verdict_says_on_what(key, swapped):
     draws = draws_from(key_run, posterior, starts.positions)
     assert set(shares(draws)) == {0, 1}
     diagnosis = ss.diagnose(draws)
-    assert not diagnosis.converged and diagnosis.table["r_hat"].max() > 1.5
+    assert not diagnosis.converged and diagnosis.table["r_hat"].max() > 1.1
     assert any("is split between star_0 and star_1 (bands g, r)" in note for note in diagnosis.notes)
 
 
