@@ -23,16 +23,26 @@ class Light(NamedTuple):
         Where its light sinks into the noise, beyond what the PSF makes of a point.
     reach
         Where all but ``MAX_OUTSIDE`` of its light is inside, if it goes on as an exponential; at least ``radius``.
-    sigma
-        Of the Gaussian with the same second moments, the PSF taken out.
+    moments
+        Second moments about the center, (y, x) by (y, x), in square pixels, the PSF taken out; no smaller than 0 along
+        any axis, nor than a tenth of the larger along the smaller.
+    stretch
+        How much further than on average the light reaches along y and along x: with the PSF, root of its moment over
+        that of their mean. 1 for what is round, at most the root of 2.
     peak
         Signal-to-noise per pixel in the middle, all bands together.
     """
 
     radius: float
     reach: float
-    sigma: float
+    moments: Float[np.ndarray, "2 2"]
+    stretch: Float[np.ndarray, " 2"]
     peak: float
+
+    @property
+    def sigma(self) -> float:
+        """Width of the round Gaussian with the same second moments."""
+        return float(np.sqrt(np.trace(self.moments) / 2))
 
 
 def sky_level(image: Float[np.ndarray, "y x"], weight: Float[np.ndarray, "y x"]) -> float:
@@ -133,10 +143,25 @@ def measure_light(
         reach = _exponential_reach(middle, radius, *levels, light[(r <= radius) & seen].sum())
     inside = (r <= radius + 1) & seen
     weight = np.clip(light, 0, None)[inside]
-    second = np.sum(weight * r[inside] ** 2) / max(np.sum(weight), 1e-30) / 2
+    offset = np.stack([y - center[0], x - center[1]])[:, inside]
+    second = (weight * offset) @ offset.T / max(np.sum(weight), 1e-30)
     sigma_psf = np.median([psf_width(psf) for psf in psfs])
+    mean = np.trace(second) / 2
+    stretch = np.sqrt(np.diag(second) / mean) if mean > 0 else np.ones(2)
     peak = (light * np.sqrt(variance))[core].mean()
-    return Light(radius, reach, float(np.sqrt(max(second - sigma_psf**2, 0.0))), float(peak))
+    return Light(radius, reach, _without_psf(second, sigma_psf), stretch, float(peak))
+
+
+def _without_psf(second: Float[np.ndarray, "2 2"], sigma_psf: float) -> Float[np.ndarray, "2 2"]:
+    """Return second moments less those of a round PSF, held above a tenth of the larger one.
+
+    Noise may leave less than nothing along the shorter axis; the mean of both, which is better known, is kept.
+    """
+    values, axes = np.linalg.eigh(second)
+    values = values - sigma_psf**2
+    mean = max(values.mean(), 0.0)
+    least = max(values[0], 2 * mean / 11)  # of two that have this mean, a tenth of the other
+    return axes @ np.diag([least, 2 * mean - least]) @ axes.T
 
 
 def _exponential_reach(middle: float, edge: float, at_middle: float, at_edge: float, inside: float) -> float:

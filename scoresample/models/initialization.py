@@ -4,6 +4,7 @@ from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 from scoresample.data.catalog import Catalog, check_catalog
 from scoresample.data.observation import Observation
@@ -17,6 +18,10 @@ from scoresample.models.source import make_source
 BOX_SIZES = (17, 23, 31, 39, 47, 63, 79, 103, 127)
 """Boxes are rounded up to these, so that sources share compiled code; the shipped priors know 16 to 128."""
 
+LEAST_STRETCH = 1.2
+"""Boxes of galaxies that reach so much further along y or x than on average are larger: an axis ratio of 0.6. Of
+rounder ones the corners of the box hold what they have beyond the reach."""
+
 
 def initialize_scene(
     observation: Observation,
@@ -29,13 +34,14 @@ def initialize_scene(
 ) -> Scene:
     """Return a scene with one object for each detection: a star where the catalog says so, else a galaxy.
 
-    A galaxy gets a box as large as its light, a round Gaussian as first image, and in every band the flux that is
-    seen of it, after the light of others is reduced by taking the fainter of each pixel and its mirror image
-    about the center. These are starting values only; fluxes are solved for exactly later on.
+    A galaxy gets a box as large as its light, the Gaussian of the same second moments as first image, and in every band
+    the flux that is seen of it, after the light of others is reduced by taking the fainter of each pixel and its mirror
+    image about the center. These are starting values only; fluxes are solved for exactly later on.
 
     The box reaches from the radius where the galaxy sinks into the noise on to where an exponential leaves 2 % of
-    the light outside the circle in it (`measure_light`), and is rounded up to ``box_sizes``. In the shipped demo
-    scene boxes then cut 0.04 to 0.9 % of the galaxies' light in i.
+    the light outside the circle in it (`measure_light`), further for galaxies that are long in y or x
+    (`LEAST_STRETCH`), no further than the image, and is rounded up to ``box_sizes``. In the shipped demo scene boxes
+    then cut 0.04 to 0.9 % of the galaxies' light in i.
 
     Parameters
     ----------
@@ -82,14 +88,18 @@ def initialize_scene(
             flux = jnp.asarray(flux_within(mirrored, center, near), dtype)
             sources.append(make(f"star_{index}", PointSource(), flux=flux, box=box_sizes[0]))
             continue
-        name, box = f"galaxy_{index}", _box_size(light.reach, box_sizes, center, images.shape[1:])
+        name = f"galaxy_{index}"
+        reach = light.reach * np.where(light.stretch > LEAST_STRETCH, light.stretch, 1)
+        box = _box_size(reach, box_sizes, center, images.shape[1:])
         flux = jnp.asarray(flux_within(mirrored, center, max(near, light.radius)), dtype)
-        sigma = float(np.clip(light.sigma, 1.2 * model_psf.sigma, box / 4))
         has_core = light.peak > two_components_above
-        if has_core:
-            # The two begin apart in size, and the outer one has room around the core.
-            sigma, box = max(sigma, 2.5 * model_psf.sigma), max(box, box_sizes[:2][-1])
-        sources.append(make(name, gaussian_morphology(box, sigma), flux=(0.7 if has_core else 1.0) * flux))
+        # With a core, the two begin apart in size, and the outer one has room around the core.
+        least = (2.5 if has_core else 1.2) * model_psf.sigma
+        first = gaussian_morphology(
+            max(box, box_sizes[:2][-1]) if has_core else box,
+            _within(light.moments, least, max(box / 4, least)),
+        )
+        sources.append(make(name, first, flux=(0.7 if has_core else 1.0) * flux))
         if has_core:
             core = gaussian_morphology(box_sizes[0], 1.2 * model_psf.sigma)
             sources.append(make(f"{name}_core", core, flux=0.3 * flux, parent=name))
@@ -98,15 +108,24 @@ def initialize_scene(
     )
 
 
-def gaussian_morphology(box: int, sigma: float) -> PixelMorphology:
-    """Return a round Gaussian of peak 1 in the middle of a square box."""
-    y = np.arange(box) - (box - 1) / 2
-    morphology = np.exp(-0.5 * (y[:, None] ** 2 + y[None, :] ** 2) / sigma**2)
+def gaussian_morphology(box: int, sigma: float | Float[np.ndarray, "2 2"]) -> PixelMorphology:
+    """Return a Gaussian of peak 1 in the middle of a square box: round, or with second moments (y, x) by (y, x)."""
+    moments = sigma**2 * np.eye(2) if np.ndim(sigma) == 0 else np.asarray(sigma)
+    offset = np.indices((box, box)) - (box - 1) / 2
+    morphology = np.exp(-0.5 * np.einsum("iyx,ij,jyx->yx", offset, np.linalg.inv(moments), offset))
     return PixelMorphology(to_coordinate(jnp.asarray(morphology, jnp.result_type(float))))
 
 
-def _box_size(reach: float, box_sizes: tuple[int, ...], center, shape: tuple[int, int]) -> int:
-    """Return the smallest allowed size that reaches far enough, or over the whole image."""
-    farthest = max(max(c, n - 1 - c) for c, n in zip(center, shape, strict=True))
-    needed = 2 * min(reach, farthest) + 1
+def _within(moments: Float[np.ndarray, "2 2"], least: float, most: float) -> Float[np.ndarray, "2 2"]:
+    """Return second moments with the width along each of their axes held between two."""
+    values, axes = np.linalg.eigh(moments)
+    return axes @ np.diag(np.clip(values, least**2, most**2)) @ axes.T
+
+
+def _box_size(
+    reach: Float[np.ndarray, " 2"], box_sizes: tuple[int, ...], center, shape: tuple[int, int]
+) -> int:
+    """Return the smallest allowed size that reaches far enough along y and x, or over the whole image."""
+    farthest = [max(c, n - 1 - c) for c, n in zip(center, shape, strict=True)]
+    needed = 2 * float(np.max(np.minimum(reach, farthest))) + 1
     return next((n for n in box_sizes if n >= needed), box_sizes[-1])

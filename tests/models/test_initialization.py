@@ -15,8 +15,8 @@ from scoresample.data.observation import make_observation
 from scoresample.data.readers import read_catalog, read_observation
 from scoresample.errors import DataError
 from scoresample.models.first_light import flux_within, measure_light, mirror_minimum, sky_level
-from scoresample.models.initialization import initialize_scene
-from scoresample.models.morphology import PointSource, SersicProfile
+from scoresample.models.initialization import gaussian_morphology, initialize_scene
+from scoresample.models.morphology import PointSource, SersicProfile, to_morphology
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.rendering import make_renderer
 from scoresample.models.scene import Scene
@@ -34,13 +34,13 @@ def make_psfs():
     return psfs / psfs.sum((1, 2), keepdims=True)
 
 
-def simulate(*objects, seed=0):
+def simulate(*objects, seed=0, ellipticity=(0.2, 0.1)):
     """Return an observation with unit noise of objects (center, radius or None for a star, flux in r)."""
     sources = []
     for index, (center, radius, flux) in enumerate(objects):
         shape = PointSource()
         if radius is not None:
-            shape = SersicProfile(jnp.asarray(float(radius)), jnp.asarray(1.0), jnp.array([0.2, 0.1]))
+            shape = SersicProfile(jnp.asarray(float(radius)), jnp.asarray(1.0), jnp.array(ellipticity))
         sources.append(make_source(str(index), shape, center, jnp.array([0.7, 1.0]) * flux, box=61))
     scene = Scene(Frame(SHAPE, BANDS), tuple(sources), None, GaussianPSF())
     columns = np.asarray(COLUMNS(make_renderer(scene, make_psfs()), scene.parameters))
@@ -75,6 +75,61 @@ def test_boxes_do_not_grow_with_the_brightness_of_a_star(flux):
     assert source.shape == (17, 17)
     together = initialize_scene(observation, as_galaxies(catalog)).sources
     assert [source.shape for source in together] == ([(17, 17)] if flux == 300 else [(23, 23), (17, 17)])
+
+
+def second_moments(source):
+    """Return the second moments, (y, x) by (y, x), of the image of a source."""
+    image = np.asarray(to_morphology(source.morphology.image))
+    offset = np.indices(image.shape) - (np.array(image.shape)[:, None, None] - 1) / 2
+    return np.einsum("yx,iyx,jyx->ij", image, offset, offset) / image.sum()
+
+
+AT_THE_EDGE = (8.3, 34.7)
+
+
+@pytest.mark.parametrize("along", ["x", "y"])
+def test_a_long_galaxy_has_a_box_that_holds_it(along):
+    """Beside an edge as well; the box of a galaxy whose light is as far out on average but round is no larger."""
+    center = AT_THE_EDGE if along == "x" else AT_THE_EDGE[::-1]
+    boxes = []
+    for ellipticity in ((0.5, 0.0) if along == "x" else (-0.5, 0.0), (0.0, 0.0)):
+        observation, catalog = simulate((center, 5.0, 8000), ellipticity=ellipticity)
+        (source,) = initialize_scene(observation, catalog, two_components_above=1e9).sources
+        boxes.append(source.shape[0])
+    scale = 5.0 * np.sqrt(3) / 1.678  # of the exponential disk along its longer axis
+    assert (1 + boxes[0] / 2 / scale) * np.exp(-boxes[0] / 2 / scale) < 0.03
+    assert boxes[1] < boxes[0]
+
+
+@pytest.mark.parametrize("angle", [0.0, 40.0, 90.0])
+def test_first_images_are_as_long_as_galaxies_and_lie_as_they_do(angle):
+    turn = 2 * np.radians(angle)  # from x to y
+    observation, catalog = simulate((MIDDLE, 3.0, 6000), ellipticity=(0.4 * np.cos(turn), 0.4 * np.sin(turn)))
+    (source,) = initialize_scene(observation, catalog, two_components_above=1e9).sources
+    values, axes = np.linalg.eigh(second_moments(source))
+    # The galaxy has an axis ratio of 0.43; the circle that its moments are taken in cuts the longer axis.
+    assert 0.35 < np.sqrt(values[0] / values[1]) < 0.65
+    along = axes[:, 1]
+    assert abs(along @ [np.sin(np.radians(angle)), np.cos(np.radians(angle))]) > np.cos(np.radians(8))
+
+
+def test_first_images_of_round_galaxies_and_of_noise_are_about_round():
+    """Negative control: no galaxy that is round, bright or faint, begins long; nor beside a brighter one."""
+    neighbour = ((MIDDLE[0], MIDDLE[1] + 18), 2.5, 6000)
+    for objects in [((MIDDLE, 3.0, 6000),), ((MIDDLE, 2.0, 300),), ((MIDDLE, 3.0, 3000), neighbour)]:
+        observation, catalog = simulate(*objects, ellipticity=(0.0, 0.0))
+        source = initialize_scene(observation, catalog, two_components_above=1e9).sources[0]
+        values = np.linalg.eigvalsh(second_moments(source))
+        assert np.sqrt(values[0] / values[1]) > 0.7, objects
+
+
+def test_a_gaussian_has_the_moments_it_is_given():
+    moments = np.array([[6.0, -3.0], [-3.0, 9.0]])
+    source = make_source("a", gaussian_morphology(41, moments), (20.0, 20.0), jnp.ones(1))
+    np.testing.assert_allclose(second_moments(source), moments, rtol=1e-3)
+    np.testing.assert_allclose(
+        gaussian_morphology(11, 2.0).image, gaussian_morphology(11, 4.0 * np.eye(2)).image, atol=1e-5
+    )
 
 
 def test_a_neighbour_does_not_inflate_the_box():
