@@ -53,10 +53,11 @@ def dispersed_starts(
 
     Chains that all begin around one maximum agree with each other on that mode, however much mass there is in others.
     Here only the first begins there. For each other one all free parameters are drawn from their priors, galaxy
-    images included, and climb to the data (`find_map`). Where a scene has one mode, climbs end at the same maximum:
-    the draws are then those that a single start gives, later by the time for the climbs. Where who owns the light has
-    several answers, some climbs end at other ones. (Moving shares of the light that two galaxies have in common is no
-    such start: within one mode flux is traded almost freely, and climbs undo it.)
+    images included, and climb to the data (`find_map`; under a learned prior, first with the Gaussian one). Where a
+    scene has one mode, climbs end at the same maximum: the draws are then those that a single start gives, later by the
+    time for the climbs. Where who owns the light has several answers, some climbs end at other ones. (Moving shares of
+    the light that two galaxies have in common is no such start: within one mode flux is traded almost freely, and
+    climbs undo it.)
 
     A start far below the best is of no use: its mode has next to no mass, but chains cannot leave it, and R-hat would
     say so for ever. So climbs are kept that end ``within`` so many nats of the best. By default 10: at equal width such
@@ -96,19 +97,18 @@ def dispersed_starts(
     _check(posterior)
     posterior.check_position(best)
     deadline, compiled = Deadline(max_seconds), posterior.for_compilation()
+    easier = posterior.easier()
     reference = float(_log_prob(compiled, best))
     positions, below = [best], [0.0]
     for key_chain in jax.random.split(key, max(num_chains - 1, 0)):
         position, distance = best, np.nan
         if deadline.seconds_left != 0:
-            climb = find_map(
-                posterior,
-                _draw(key_chain, posterior, best),
-                max_steps=max_steps,
-                tolerance=_TOLERANCE,
-                max_seconds=deadline.seconds_left,
-                progress=progress,
-            )
+            settings = {"max_steps": max_steps, "tolerance": _TOLERANCE, "progress": progress}
+            first = posterior if easier is None else easier
+            begin = _draw(key_chain, first, best)
+            climb = find_map(first, begin, max_seconds=deadline.seconds_left, **settings)
+            if first is easier and climb.status in ("converged", "max_steps"):
+                climb = find_map(posterior, climb.position, max_seconds=deadline.seconds_left, **settings)
             if climb.status == "interrupted":
                 raise KeyboardInterrupt
             if climb.status != "out of time":
