@@ -117,7 +117,7 @@ def hallucination_score(
             f"relative_error is {relative_error}, max_probes {max_probes} and num_draws {num_draws}; the first "
             "must be positive, the others at least 1."
         )
-    positions = _positions(draws, num_draws)
+    positions = positions_of(draws, num_draws)
     posterior.check_position(jax.tree.map(lambda leaf: leaf[0], positions))
     free = {p.name: p.prior for p in posterior.parameters}
     images = [source for source in posterior.scene.sources if f"{source.name}.image" in free]
@@ -164,8 +164,8 @@ def _grade(components: list) -> tuple[float, float]:
     return float(gamma.mean()), float(error)
 
 
-def _positions(draws: Draws | MAPResult | Position, num_draws: int) -> Position:
-    """Return positions with one leading axis."""
+def positions_of(draws: Draws | MAPResult | Position, num_draws: int) -> Position:
+    """Return positions with one leading axis: some of the draws, spread over all, or the only one."""
     if not isinstance(draws, Draws):
         position = draws.position if isinstance(draws, MAPResult) else draws
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], position)
