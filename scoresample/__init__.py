@@ -18,7 +18,9 @@ _MODULES = {
     "scoresample.density.posterior": ("Posterior",),
     "scoresample.diagnostics.arviz": ("to_arviz",),
     "scoresample.diagnostics.audit": ("audit",),
+    "scoresample.diagnostics.data_gain": ("data_gain",),
     "scoresample.diagnostics.hallucination": ("hallucination_score",),
+    "scoresample.diagnostics.modes": ("data_modes",),
     "scoresample.diagnostics.predictive": ("predictive_check",),
     "scoresample.diagnostics.verdict": ("diagnose",),
     "scoresample.errors": (
@@ -45,6 +47,7 @@ _MODULES = {
     "scoresample.products.archive": ("load_draws", "save_draws"),
     "scoresample.products.calibration": ("calibrate",),
     "scoresample.products.catalog": ("flux_catalog", "flux_draws"),
+    "scoresample.products.hallucination_plots": ("plot_hallucination",),
     "scoresample.products.pipeline": ("run_scene",),
     "scoresample.products.plots": ("plot_scene",),
     "scoresample.products.pipeline_scenes": ("run_scenes",),

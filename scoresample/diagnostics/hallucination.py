@@ -12,6 +12,7 @@ from scoresample.density.posterior import Position, Posterior
 from scoresample.diagnostics.fisher import likelihood_diagonals, prior_diagonal
 from scoresample.errors import ConfigError, DataError, ScoresampleWarning
 from scoresample.models.morphology import to_morphology
+from scoresample.models.priors_numpyro import DistributionPrior
 from scoresample.numerics.spread import spread_indices
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPResult
@@ -62,7 +63,8 @@ def hallucination_score(
     .. math:: \Delta F = \mathrm{diag}\,F_{prior} - \mathrm{diag}\,F_{like}, \qquad
               \gamma = -\sum_p \Delta F_p\, S_p
 
-    with F the negative Hessian in the coordinate u, averaged over draws. An object of several components has
+    with F the negative Hessian in the coordinate u, averaged over draws. Priors are densities over u, so that no
+    log-Jacobian is missing: one over S = T(u) would need it. An object of several components has
     the sum of their gammas. Stars and profiles have no pixels that could be made up, and fixed images nothing
     to learn: their gamma is NaN.
 
@@ -79,8 +81,10 @@ def hallucination_score(
     *Prior*: exact where the prior has ``precision_diagonal``. Otherwise Hutchinson's estimate, from Jacobian
     products of the score with Rademacher probes, or unit vectors for all pixels where that costs no more.
 
-    Both are diagonals: how well a pixel is known given all others. A smooth prior knows a pixel well from its
-    neighbours, so gammas are often negative; they order objects rather than test them.
+    Both are diagonals: how well a pixel is known given all others, other sources included. A smooth prior knows a
+    pixel well from its neighbours, so gammas are often negative; they order objects rather than test them. Gamma grows
+    with S/N, as the flux squared for a given shape. Neighbours hardly lower it: they are among all that is given, and
+    count only where they change the fit of flux and shape. `data_modes` leaves them free and tells of blends.
 
     Parameters
     ----------
@@ -126,8 +130,11 @@ def hallucination_score(
     gammas = {name: [] for name in posterior.scene.objects}
     for source, key_probes in zip(images, jax.random.split(key, max(len(images), 1)), strict=False):
         name, (like, u) = source.name, known[source.name]
+        image_prior = free[f"{name}.image"]
+        # What is seen is u; what a prior is over is what is sampled, but for distributions, which are over u.
+        over = u if isinstance(image_prior, DistributionPrior) else positions[f"{name}.image"]
         prior, probe_error, hall.num_probes[name], enough = prior_diagonal(
-            key_probes, free[f"{name}.image"], u, relative_error, max_probes
+            key_probes, image_prior, over, relative_error, max_probes
         )
         if not enough:
             warnings.warn(

@@ -13,7 +13,7 @@ from scoresample.density.posterior import Position, Posterior
 from scoresample.models.morphology import to_morphology
 from scoresample.models.priors_numpyro import DistributionPrior
 from scoresample.numerics.compiling import quick_jit
-from scoresample.numerics.curvature import hessian_vector, lanczos
+from scoresample.numerics.curvature import lanczos
 from scoresample.numerics.linear import LowRankScale, ProductScale
 
 FLATTEST = 1e-4
@@ -94,18 +94,22 @@ class Information(eqx.Module):
 
         return jnp.mean(jax.lax.map(one, (self.positions, self.taken_up, self.amplitudes)), axis=0)
 
-    def morphology(self, z: Float[Array, " n"]) -> dict[str, Float[Array, "y x"]]:
-        """Return the change of the morphologies S that are seen, by name."""
+    def morphology(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return the change of the morphologies S that are seen."""
 
         def one(position):
             seen = lambda images: self._seen(position | images)
             return jax.jvp(seen, ({n: position[n] for n in self.names},), (self.sampled(z),))[1]
 
-        return jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), jax.lax.map(one, self.positions))
+        return jnp.mean(jax.lax.map(one, self.positions), axis=0)
+
+    def mean_morphology(self) -> Float[Array, " n"]:
+        """Return the morphologies S that are seen, averaged over positions."""
+        return jnp.mean(jax.lax.map(self._seen, self.positions), axis=0)
 
     def _seen(self, position):
         values = self.posterior.values(position)
-        return {name: to_morphology(values[name]) for name in self.names}
+        return jnp.concatenate([to_morphology(values[name]).ravel() for name in self.names])
 
     def _model(self, position, amplitudes):
         """Return all sources in units of the noise, for fixed factors of S."""
@@ -174,7 +178,7 @@ def prior_root(
 def _curvature(parameter: Parameter, images, outer: LowRankScale, z: Float[Array, " n"]):
     """Return the prior's F in the coordinates of a scale, times a vector."""
     direction = outer.apply(z).reshape(images.shape[1:])
-    one = lambda image: -hessian_vector(score_of(parameter), image, direction)
+    one = lambda image: -jax.jvp(score_of(parameter), (image,), (direction,))[1]
     return outer.apply_transpose(jnp.mean(jax.lax.map(one, images), axis=0).ravel())
 
 

@@ -4,7 +4,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro.distributions as dist
 import pytest
+import scipy.stats
 
 from scoresample.data.observation import make_observation
 from scoresample.density.posterior import Posterior
@@ -19,7 +21,7 @@ from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
 from scoresample.samplers.base import Draws
-from scoresample.samplers.optimize import MAPHistory, MAPResult
+from scoresample.samplers.optimize import MAPHistory, MAPResult, find_map
 
 SHAPE = (16, 15)
 CENTERS = np.array([[7.3, 6.2], [8.0, 10.0], [12.4, 3.1]])  # the second box reaches over the edge
@@ -45,6 +47,10 @@ def gaussian(shape, center, sigma):
 
 @pytest.fixture(scope="module")
 def scene_and_observation(seed_shift):
+    return make_scene(seed_shift)
+
+
+def make_scene(seed_shift):
     rng = np.random.default_rng(seed_shift)
     images = np.einsum("kb,kyx->byx", FLUX, np.stack([gaussian(SHAPE, c, 2) for c in CENTERS]))
     weights = rng.uniform(0, 2, (2, *SHAPE))
@@ -71,6 +77,10 @@ def posterior(scene_and_observation):
 
 @pytest.fixture(scope="module")
 def position(posterior, seed_shift):
+    return random_position(posterior, seed_shift)
+
+
+def random_position(posterior, seed_shift):
     rng = np.random.default_rng(1 + seed_shift)
     first = posterior.initial_position()
     return {name: value + 0.3 * rng.normal(size=value.shape) for name, value in first.items()}
@@ -97,6 +107,30 @@ def test_likelihood_is_the_diagonal_of_the_dense_gauss_newton_hessian(posterior,
     jacobian = np.asarray(jax.jacfwd(whitened_model)(u), float)
     dense = np.sum(jacobian**2, axis=(0, 1))
     np.testing.assert_allclose(hall.likelihood[name], dense, rtol=1e-3, atol=1e-4 * dense.max())
+
+
+def test_likelihood_is_the_diagonal_of_the_dense_hessian_of_noise_free_data_to_1e_5(seed_shift):
+    """In double precision; without residuals the Gauss-Newton Hessian is the whole one."""
+    with jax.enable_x64(True):
+        posterior = Posterior(*make_scene(seed_shift), center=None, image=load_gaussian_prior())
+        position = random_position(posterior, seed_shift)
+        hall = hallucination_score(jax.random.key(0), posterior, position)
+        model = jnp.sum(posterior.source_images(position), axis=0).reshape(posterior.likelihood.data.shape)
+        brightness = posterior.brightness(position)
+        amplitudes = posterior.amplitudes(position)
+        values = posterior.values(position)
+        for index, name in enumerate(("galaxy_0", "galaxy_1", "galaxy_1_core")):
+            u = values[f"{name}.image"]
+
+            def log_prob(u, index=index, name=name):
+                columns = posterior.likelihood.columns(values | {f"{name}.image": u})
+                scaled = amplitudes.at[:, index].set(brightness[:, index] * jnp.sum(to_morphology(u)))
+                residual = model - jnp.einsum("bk,kbp->bp", scaled, columns)
+                return -0.5 * jnp.sum((residual * posterior.likelihood.root_weight) ** 2)
+
+            hessian = np.asarray(jax.jit(jax.hessian(log_prob))(u)).reshape(u.size, u.size)
+            dense = -np.diag(hessian).reshape(u.shape)
+            np.testing.assert_allclose(hall.likelihood[name], dense, rtol=1e-5, atol=1e-9 * dense.max())
 
 
 def test_prior_is_the_diagonal_of_the_dense_hessian(posterior, position, hall):
@@ -206,6 +240,68 @@ def test_score_only_priors_are_graded_too(scene_and_observation, position, hall)
         rough = hallucination_score(jax.random.key(1), posterior, mine, relative_error=1e-3, max_probes=10)
     assert rough.confidence_error["galaxy_0"] > 0
     assert np.all(rough.standard_error["galaxy_0"] > 0)
+
+
+def test_distributions_over_images_are_graded_in_the_coordinate_u(scene_and_observation, position):
+    prior = dist.LogNormal(0.5, 0.4)
+    posterior = Posterior(*scene_and_observation, image=None, center=None, priors={"galaxy_0.image": prior})
+    sampled = {"galaxy_0.image": 0.3 * position["galaxy_0.image"]}  # log u
+    found = hallucination_score(jax.random.key(1), posterior, sampled, relative_error=1e-4)
+    u = np.exp(np.asarray(sampled["galaxy_0.image"], float))
+    # Of -log u - (log u - 0.5)^2 / (2 0.4^2); that of log u would be 1 / 0.4^2 everywhere.
+    exact = -(1 + (np.log(u) - 0.5 - 1) / 0.4**2) / u**2
+    np.testing.assert_allclose(found.prior["galaxy_0"], exact, rtol=1e-3)
+    gamma = -np.sum(found.difference["galaxy_0"] * np.expm1(0.1 * u))
+    np.testing.assert_allclose(found.confidence["galaxy_0"], gamma, rtol=1e-4)
+
+
+def auc(scores, masked):
+    """Return how often a masked pixel has a higher score than one with data."""
+    ranks = scipy.stats.rankdata(scores)[masked.ravel()]
+    return (ranks.sum() - ranks.size * (ranks.size + 1) / 2) / (ranks.size * np.sum(~masked))
+
+
+def one_galaxy(flux, masked=None, neighbour=None, seed=0):
+    """Return the posterior of a galaxy of 15 x 15 pixels, alone or beside another one, with noise."""
+    shape, rng = (24, 24), np.random.default_rng(seed)
+    centers = [np.array([11.0, 9.0]), *([] if neighbour is None else [np.array([11.0, 9.0 + neighbour])])]
+    spectrum = np.array([0.6, 1.0])
+    spots = sum(gaussian(shape, c, 2.3) for c in centers)
+    images = flux * spectrum[:, None, None] * spots + rng.normal(size=(2, *shape))
+    weights = np.ones(images.shape)
+    if masked is not None:
+        weights[:, masked] = 0
+    observation = make_observation(images, weights, [gaussian((9, 9), (4, 4), 1.2)] * 2, ["g", "r"])
+    sources = tuple(
+        make_source(f"galaxy_{k}", gaussian_morphology(15, 2.0), c, flux * spectrum) for k, c in enumerate(centers)
+    )
+    return Posterior(Scene(observation.frame, sources, None, GaussianPSF(0.7)), observation,
+                     image=load_gaussian_prior())  # fmt: skip
+
+
+def test_the_score_separates_masked_pixels_from_data(seed_shift):
+    masked = np.zeros((24, 24), bool)
+    masked[:, 10:] = True  # from the ninth column of the box on
+    posterior = one_galaxy(4000.0, masked, seed=seed_shift)
+    best = find_map(posterior, progress=False)
+    score = hallucination_score(jax.random.key(0), posterior, best).difference["galaxy_0"]
+    behind = masked[4:19, 2:17]
+    assert auc(score, behind) >= 0.95
+    shuffled = np.random.default_rng(2 + seed_shift).permutation(behind.ravel()).reshape(behind.shape)
+    assert abs(auc(score, shuffled) - 0.5) < 0.2  # negative control, 5 sigma
+
+
+def test_gamma_grows_with_signal_to_noise_and_hardly_heeds_neighbours(seed_shift):
+    def gamma(flux, neighbour=None):
+        posterior = one_galaxy(flux, neighbour=neighbour, seed=1 + seed_shift)
+        best = find_map(posterior, progress=False)
+        return hallucination_score(jax.random.key(0), posterior, best).confidence["galaxy_0"]
+
+    alone = [gamma(flux) for flux in (300.0, 1000.0, 3000.0)]
+    assert alone[0] < alone[1] < alone[2]
+    assert alone[2] > 0 > alone[0]
+    print(alone, [gamma(3000.0, n) for n in (8.0, 5.0, 3.0)])
+    assert 0
 
 
 def test_bad_input(posterior, position):
