@@ -21,7 +21,7 @@ from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
 from scoresample.samplers.base import Draws
-from scoresample.samplers.optimize import MAPHistory, MAPResult, find_map
+from scoresample.samplers.optimize import MAPHistory, MAPResult
 
 SHAPE = (16, 15)
 CENTERS = np.array([[7.3, 6.2], [8.0, 10.0], [12.4, 3.1]])  # the second box reaches over the edge
@@ -119,18 +119,17 @@ def test_likelihood_is_the_diagonal_of_the_dense_hessian_of_noise_free_data_to_1
         brightness = posterior.brightness(position)
         amplitudes = posterior.amplitudes(position)
         values = posterior.values(position)
-        for index, name in enumerate(("galaxy_0", "galaxy_1", "galaxy_1_core")):
-            u = values[f"{name}.image"]
+        u = values["galaxy_1.image"]  # its box reaches over the edge
 
-            def log_prob(u, index=index, name=name):
-                columns = posterior.likelihood.columns(values | {f"{name}.image": u})
-                scaled = amplitudes.at[:, index].set(brightness[:, index] * jnp.sum(to_morphology(u)))
-                residual = model - jnp.einsum("bk,kbp->bp", scaled, columns)
-                return -0.5 * jnp.sum((residual * posterior.likelihood.root_weight) ** 2)
+        def log_prob(u):
+            columns = posterior.likelihood.columns(values | {"galaxy_1.image": u})
+            scaled = amplitudes.at[:, 1].set(brightness[:, 1] * jnp.sum(to_morphology(u)))
+            residual = model - jnp.einsum("bk,kbp->bp", scaled, columns)
+            return -0.5 * jnp.sum((residual * posterior.likelihood.root_weight) ** 2)
 
-            hessian = np.asarray(jax.jit(jax.hessian(log_prob))(u)).reshape(u.size, u.size)
-            dense = -np.diag(hessian).reshape(u.shape)
-            np.testing.assert_allclose(hall.likelihood[name], dense, rtol=1e-5, atol=1e-9 * dense.max())
+        hessian = np.asarray(jax.jit(jax.hessian(log_prob))(u)).reshape(u.size, u.size)
+        dense = -np.diag(hessian).reshape(u.shape)
+        np.testing.assert_allclose(hall.likelihood["galaxy_1"], dense, rtol=1e-5, atol=1e-9 * dense.max())
 
 
 def test_prior_is_the_diagonal_of_the_dense_hessian(posterior, position, hall):
@@ -279,29 +278,31 @@ def one_galaxy(flux, masked=None, neighbour=None, seed=0):
                      image=load_gaussian_prior())  # fmt: skip
 
 
+def grade(posterior):
+    return hallucination_score(jax.random.key(0), posterior, posterior.initial_position())
+
+
 def test_the_score_separates_masked_pixels_from_data(seed_shift):
     masked = np.zeros((24, 24), bool)
     masked[:, 10:] = True  # from the ninth column of the box on
-    posterior = one_galaxy(4000.0, masked, seed=seed_shift)
-    best = find_map(posterior, progress=False)
-    score = hallucination_score(jax.random.key(0), posterior, best).difference["galaxy_0"]
+    score = grade(one_galaxy(10_000.0, masked, seed=seed_shift)).difference["galaxy_0"]
     behind = masked[4:19, 2:17]
     assert auc(score, behind) >= 0.95
     shuffled = np.random.default_rng(2 + seed_shift).permutation(behind.ravel()).reshape(behind.shape)
-    assert abs(auc(score, shuffled) - 0.5) < 0.2  # negative control, 5 sigma
+    assert abs(auc(score, shuffled) - 0.5) < 0.2  # negative control: within 5 sigma of a coin
 
 
-def test_gamma_grows_with_signal_to_noise_and_hardly_heeds_neighbours(seed_shift):
-    def gamma(flux, neighbour=None):
-        posterior = one_galaxy(flux, neighbour=neighbour, seed=1 + seed_shift)
-        best = find_map(posterior, progress=False)
-        return hallucination_score(jax.random.key(0), posterior, best).confidence["galaxy_0"]
-
-    alone = [gamma(flux) for flux in (300.0, 1000.0, 3000.0)]
-    assert alone[0] < alone[1] < alone[2]
-    assert alone[2] > 0 > alone[0]
-    print(alone, [gamma(3000.0, n) for n in (8.0, 5.0, 3.0)])
-    assert 0
+def test_gamma_grows_with_signal_to_noise_and_does_not_heed_neighbours(seed_shift):
+    """At one and the same shape; the noise is one realization, which moves the fitted fluxes."""
+    alone = [grade(one_galaxy(flux, seed=1 + seed_shift)) for flux in (300.0, 1000.0, 3000.0)]
+    gammas = np.array([hall.confidence["galaxy_0"] for hall in alone])
+    assert gammas[0] < gammas[1] < gammas[2]
+    shape = np.asarray(to_morphology(gaussian_morphology(15, 2.0).image), float)
+    of_data = gammas + np.sum(alone[0].prior["galaxy_0"] * shape)
+    np.testing.assert_allclose(of_data[1:] / of_data[2], [1 / 9, 1], rtol=0.05)  # as the flux squared
+    for distance in (8.0, 4.0, 2.0):
+        blended = grade(one_galaxy(3000.0, neighbour=distance, seed=1 + seed_shift)).likelihood["galaxy_0"]
+        np.testing.assert_allclose(np.sum(blended * shape), of_data[2], rtol=0.15)
 
 
 def test_bad_input(posterior, position):
