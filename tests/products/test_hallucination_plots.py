@@ -1,0 +1,54 @@
+"""The picture of a hallucination score."""
+
+import jax
+import numpy as np
+import pytest
+
+import scoresample as ss
+from scoresample.diagnostics.hallucination import Hallucination
+
+
+@pytest.fixture
+def hall(draws, seed_shift):
+    """A made-up score, data better than the prior in the upper half."""
+    shapes = {n.removesuffix(".image"): v.shape[2:] for n, v in draws.position.items() if n.endswith(".image")}
+    prior = {name: np.full(shape, 20.0) for name, shape in shapes.items()}
+    likelihood = {name: np.linspace(1, 100, np.prod(shape)).reshape(shape) for name, shape in shapes.items()}
+    difference = {name: prior[name] - likelihood[name] for name in shapes}
+    confidence = {name: 12.5 for name in draws.density.scene.objects}
+    return Hallucination(difference, prior, likelihood, difference, confidence, confidence, {})
+
+
+def test_a_row_for_each_source_with_five_panels(draws, hall, tmp_path):
+    figure = ss.plot_hallucination(draws.density, draws, hall, tmp_path / "hallucination.png")
+    assert (tmp_path / "hallucination.png").read_bytes()[:4] == b"\x89PNG"
+    panels = [axes for axes in figure.axes if axes.images and not axes.get_label().startswith("<colorbar")]
+    assert len(panels) == 5 * len(hall.difference)
+    name, score = next(iter(hall.difference.items()))
+    np.testing.assert_allclose(panels[4].images[0].get_array(), score)
+    assert "confidence 12.5" in panels[0].get_ylabel() and name in panels[0].get_ylabel()
+    red, _, blue, _ = panels[4].images[0].cmap(panels[4].images[0].norm(score.max()))
+    assert red > blue  # where the prior decides
+
+
+def test_one_position_will_do_and_pixels_without_data_are_hatched(draws, hall):
+    position = jax.tree.map(lambda leaf: leaf[0, 0], draws.position)
+    hatched = lambda figure: sum(bool(axes.collections) for axes in figure.axes[:5])
+    assert hatched(ss.plot_hallucination(draws.density, position, hall)) == 0
+    observation = draws.density.observation
+    weights = np.array(observation.inverse_variance)
+    weights[:, :, 8:] = 0
+    dark = ss.make_observation(observation.images, weights, observation.psfs, observation.frame.bands)
+    scene = draws.density.scene
+    posterior = ss.Posterior(
+        ss.Scene(dark.frame, scene.sources, scene.background, scene.model_psf), dark,
+        priors={p.name: p.prior for p in draws.density.parameters},
+    )  # fmt: skip
+    assert hatched(ss.plot_hallucination(posterior, position, hall)) == 5
+
+
+def test_bad_input(draws, hall):
+    with pytest.raises(ss.ConfigError, match="has no free images"):
+        ss.plot_hallucination(draws.density, draws, hall._replace(difference={}))
+    with pytest.raises(ss.ConfigError, match="is of 'other', which the scene lacks"):
+        ss.plot_hallucination(draws.density, draws, hall._replace(difference={"other": np.zeros((3, 3))}))
