@@ -97,7 +97,9 @@ def data_gain(key: PRNGKeyArray, draws: Draws, *, num_prior: int = 400) -> DataG
     return gain
 
 
-def _add(gain: DataGain, name: str, prior: np.ndarray | None, seen: Float[np.ndarray, "chain draw y x"]) -> None:
+def _add(
+    gain: DataGain, name: str, prior: np.ndarray | None, seen: Float[np.ndarray, "chain draw y x"]
+) -> None:
     """Add the numbers of one image."""
     shape, num = seen.shape[2:], seen.shape[0] * seen.shape[1]
     ess = pixel_diagnostics(seen.reshape(*seen.shape[:2], -1)).ess_bulk.reshape(shape)

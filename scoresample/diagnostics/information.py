@@ -150,7 +150,9 @@ def _amplitudes(posterior: Posterior, positions: Position):
     def one(position):
         columns = posterior.columns(posterior.values(position))
         fluxes = posterior.solve(columns)
-        design = jnp.moveaxis(columns, 0, 1) * posterior.likelihood.root_weight[:, None] * fluxes.unit[:, :, None]
+        design = (
+            jnp.moveaxis(columns, 0, 1) * posterior.likelihood.root_weight[:, None] * fluxes.unit[:, :, None]
+        )
         solve = lambda lower, rows: jax.scipy.linalg.solve_triangular(lower, rows, lower=True)
         return jax.vmap(solve)(fluxes.cholesky, design), posterior.brightness(position)
 

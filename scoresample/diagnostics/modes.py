@@ -144,7 +144,9 @@ def data_modes(
         own = np.concatenate(
             [np.full(np.prod(s), float(n == name)) for n, s in zip(images, information.shapes, strict=True)]
         )
-        numbers = _modes(key_mode, information, near, jnp.asarray(own, first[name].dtype), num_steps, num_modes)
+        numbers = _modes(
+            key_mode, information, near, jnp.asarray(own, first[name].dtype), num_steps, num_modes
+        )
         found[name.removesuffix(".image")] = _as_modes(numbers, information, name)
     return found
 
@@ -232,4 +234,6 @@ def _solve(information: Information, near, among, b: Float[Array, " n"]) -> Floa
         return among * information.whiten(information.spread(near, change))
 
     product = lambda z: among * (z + information.likelihood(among * z))
-    return jax.scipy.sparse.linalg.cg(product, among * b, M=precondition, tol=TOLERANCE, maxiter=MAX_ITERATIONS)[0]
+    return jax.scipy.sparse.linalg.cg(
+        product, among * b, M=precondition, tol=TOLERANCE, maxiter=MAX_ITERATIONS
+    )[0]

@@ -42,8 +42,8 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
     draws
         Of a `Posterior`.
     hall
-        From `hallucination_score`: its ``confidence`` holds one number for each object, by name or in the
-        order of ``scene.objects``. None leaves the column NaN, with ``flag_noConfidence``.
+        From `hallucination_score`: its ``confidence`` and ``confidence_error`` hold one number for each object, by
+        name or in the order of ``scene.objects``. None leaves the columns NaN, with ``flag_noConfidence``.
     diagnosis
         From `diagnose`, where other thresholds than its own are wanted.
 
@@ -62,7 +62,7 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
     """
     posterior = _posterior(draws)
     frame, scene = posterior.observation.frame, posterior.scene
-    confidence = _confidence(hall, scene.objects)
+    confidence, confidence_error = _confidence(hall, scene.objects)
     num_draws = int(np.prod(chain_shape(draws)))
     if num_draws == 0:
         return failed_catalog(
@@ -84,13 +84,14 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
         "flux_Cov": flux_covariance(samples),
         "blendedness": blendedness(mean_object_images(draws).objects),
         "confidence": confidence,
+        "confidenceErr": confidence_error,
         **mixing,
         "nDraws": np.full(len(scene.objects), num_draws),
         "status": np.where(unseen.all(axis=1), PRIOR_ONLY, draws.status),
         "flag_fluxSplit": np.isin(scene.objects, [name for s in diagnosis.splits for name in s.objects]),
         "flag_noData": unseen.any(axis=1),
         "flag_edge": over_the_edge(scene),
-        "flag_noConfidence": ~np.isfinite(confidence),
+        "flag_noConfidence": ~(np.isfinite(confidence) & np.isfinite(confidence_error)),
     }
     per_band = _flux_columns(samples) | {"varFromNeighbours": variance_from_neighbours(samples)}
     meta = {
@@ -136,6 +137,7 @@ def failed_catalog(
         "flux_Cov": np.full((num, num_bands, num_bands), np.nan),
         "blendedness": nan,
         "confidence": nan,
+        "confidenceErr": nan,
         "rhatMax": nan,
         "essMin": nan,
         "nDraws": np.zeros(num, int),
@@ -226,16 +228,21 @@ def _mixing(diagnosis: Diagnosis, scene: Scene, frame: Frame) -> dict[str, np.nd
     }
 
 
-def _confidence(hall: Any, names: Sequence[str]) -> Float[np.ndarray, " object"]:
+def _confidence(hall: Any, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Return gamma and its error, each (object,)."""
     if hall is None:
-        return np.full(len(names), np.nan)
-    given = hall.confidence
+        return np.full(len(names), np.nan), np.full(len(names), np.nan)
+    return _by_object(hall, "confidence", names), _by_object(hall, "confidence_error", names)
+
+
+def _by_object(hall: Any, field: str, names: Sequence[str]) -> Float[np.ndarray, " object"]:
+    given = getattr(hall, field)
     if isinstance(given, Mapping):
         return np.array([float(given.get(name, np.nan)) for name in names])
     values = np.asarray(given, np.float64)
     if values.shape != (len(names),):
         raise ShapeError(
-            f"hall.confidence has shape {values.shape}, needed one number for each of {len(names)} objects; "
+            f"hall.{field} has shape {values.shape}, needed one number for each of {len(names)} objects; "
             "compute it with hallucination_score from the same posterior."
         )
     return values

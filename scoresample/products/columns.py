@@ -22,6 +22,7 @@ PLAIN = {
     "flux_Cov": ("stat.covariance", "Posterior covariance between bands, in the order of the header's bands"),
     "blendedness": ("stat.value", "1 - S_k.S_k / S.S_k of the posterior mean images"),
     "confidence": ("stat.value", "How far data rather than prior hold the shape; higher is better"),
+    "confidenceErr": ("stat.error", "Standard error of the confidence: from the scatter between draws"),
     "rhatMax": ("stat.value", "Largest split R-hat of the object's fluxes"),
     "essMin": ("stat.value", "Smallest effective sample size, bulk or tail, of the object's fluxes"),
     "nDraws": ("meta.number", "Posterior draws behind this row"),

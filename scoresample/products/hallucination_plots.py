@@ -79,7 +79,11 @@ def plot_hallucination(
     names = sorted(hall.difference, key=lambda name: -light[sources[name].object_name])[:MAX_ROWS]
     names = [name for name in hall.difference if name in names]
     figure, axes = plt.subplots(
-        len(names), 5, figsize=(WIDTH, len(names) * WIDTH / 5 * 0.95 + 0.4), squeeze=False, layout="constrained"
+        len(names),
+        5,
+        figsize=(WIDTH, len(names) * WIDTH / 5 * 0.95 + 0.4),
+        squeeze=False,
+        layout="constrained",
     )
     for row, name in zip(axes, names, strict=True):
         source = sources[name]

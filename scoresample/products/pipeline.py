@@ -27,12 +27,14 @@ from scoresample.models.load import load_prior, prior_hash
 from scoresample.numerics.tree_files import load_tree, save_checkpoint
 from scoresample.products.archive import save_draws, save_report
 from scoresample.products.catalog import flux_catalog, flux_draws
+from scoresample.products.hallucination_plots import plot_hallucination
 from scoresample.products.pipeline_files import (
     CATALOGS,
     CHECKPOINT,
     DRAWS,
     FIT_PICTURE,
     FLUX_DRAWS,
+    HALLUCINATION_PICTURE,
     MAP,
     PICTURE,
     REPORT,
@@ -181,6 +183,7 @@ def run_scene(
                 table = tabulate(draws, settings, folder, hall, diagnosis)
             with _timing(seconds, "picture"):
                 picture(problem, best if hall is None else draws, folder)
+                picture_hallucination(problem, draws, hall, folder)
             report = make_report(problem, best, draws, diagnosis, check, hall, seconds, warned)
             save_report(folder / REPORT, report)
             write_page(folder)
@@ -371,6 +374,14 @@ def tabulate(draws: Draws, settings: RunSettings, folder: Path, hall: Any, diagn
 def picture(problem: Problem, drawn: Draws | MAPResult, folder: Path) -> None:
     """Write ``scene.png``, with the true fluxes marked where they are known."""
     plot_scene(problem.posterior, drawn, folder / PICTURE, true_flux=problem.catalog.true_flux)
+
+
+def picture_hallucination(problem: Problem, draws: Draws, hall: Any, folder: Path) -> None:
+    """Write ``hallucination.png``, or take away that of an earlier run where there is no free image or no draw."""
+    if hall is None or not hall.difference:
+        (folder / HALLUCINATION_PICTURE).unlink(missing_ok=True)
+    else:
+        plot_hallucination(problem.posterior, draws, hall, folder / HALLUCINATION_PICTURE)
 
 
 def _seconds_left(settings: RunSettings, begun: float) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from scoresample.errors import FileFormatError
 from scoresample.numerics.files import replacing
-from scoresample.products.pipeline_files import FIT_PICTURE, PAGE, PICTURE, REPORT
+from scoresample.products.pipeline_files import FIT_PICTURE, HALLUCINATION_PICTURE, PAGE, PICTURE, REPORT
 from scoresample.products.plain import plus_minus
 
 _STYLE = """
@@ -43,6 +43,8 @@ def write_page(folder: Path) -> None:
     pictures = {"The scene": folder / PICTURE}
     if report["fit"] is not None:  # else the picture is of an earlier run
         pictures["Residuals"] = folder / FIT_PICTURE
+    if report["confidence"]:
+        pictures["What prior and data know of each pixel"] = folder / HALLUCINATION_PICTURE
     found = {title: path.read_bytes() for title, path in pictures.items() if path.exists()}
     with replacing(folder / PAGE) as temporary:
         temporary.write_text(page(report, found), encoding="utf-8")

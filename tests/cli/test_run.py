@@ -13,8 +13,8 @@ from scoresample.products.tables import read_flux_catalog
 from scoresample.samplers import chunks, endings
 
 FILES = {
-    "draws.nc", "fit.png", "flux_draws.fits", "fluxes.ecsv", "fluxes.fits", "map.npz", "report.html", "report.json",
-    "scene.png",
+    "draws.nc", "fit.png", "flux_draws.fits", "fluxes.ecsv", "fluxes.fits", "hallucination.png",
+    "map.npz", "report.html", "report.json", "scene.png",
 }  # fmt: skip
 
 
@@ -83,7 +83,7 @@ def test_the_fit_is_checked_and_the_page_shows_it(finished):
             row["chi2"] == pytest.approx(1, abs=5 * np.sqrt(2 / row["pixels"])) and row["pixels"] == 24 * 24
         )
     page = (out / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3
     assert page.index("not converged, not to be used as it is") < page.index(
         "Residuals of 100 draws look like noise"
     )

@@ -45,7 +45,9 @@ def make_posterior(**settings):
     sources = (
         make_source("galaxy_0", gaussian_morphology(7, 1.6), np.array([4.0, 4.0]), flux),
         make_source("galaxy_1", gaussian_morphology(7, 1.6), np.array([8.0, 8.0]), flux, parent="galaxy_1"),
-        make_source("galaxy_1_core", gaussian_morphology(5, 1.0), np.array([8.0, 8.0]), flux, parent="galaxy_1"),
+        make_source(
+            "galaxy_1_core", gaussian_morphology(5, 1.0), np.array([8.0, 8.0]), flux, parent="galaxy_1"
+        ),
     )
     return Posterior(Scene(observation.frame, sources, None, GaussianPSF(0.7)), observation, **settings)
 
@@ -63,7 +65,9 @@ def make_draws(posterior, seed, narrower=1.0):
 
 
 def test_gain_of_pixels_is_how_much_narrower_the_draws_are(seed_shift):
-    gain = data_gain(jax.random.key(seed_shift), make_draws(make_posterior(), 1 + seed_shift, 3.0), num_prior=1000)
+    gain = data_gain(
+        jax.random.key(seed_shift), make_draws(make_posterior(), 1 + seed_shift, 3.0), num_prior=1000
+    )
     exact = np.sqrt(np.diag(load_gaussian_prior().for_shape((7, 7)).covariance())).reshape(7, 7)
     np.testing.assert_allclose(gain.prior_sd["galaxy_0"], exact, rtol=0.15)
     np.testing.assert_allclose(gain.posterior_sd["galaxy_1"], exact / 3, rtol=0.25)
@@ -73,7 +77,9 @@ def test_gain_of_pixels_is_how_much_narrower_the_draws_are(seed_shift):
         assert np.abs(z).max() < 5
         # Negative control: the errors are not so wide that anything passes.
         assert np.abs((found / 3.6 - 1) / gain.relative_error[name]).max() > 4
-    assert np.sqrt(0.5 / 1400) < np.median(gain.relative_error["galaxy_0"]) < 2 * np.sqrt(0.5 / 1000 + 0.5 / 400)
+    assert (
+        np.sqrt(0.5 / 1400) < np.median(gain.relative_error["galaxy_0"]) < 2 * np.sqrt(0.5 / 1000 + 0.5 / 400)
+    )
 
 
 def test_gain_of_fluxes_needs_a_proper_prior(seed_shift):
@@ -90,7 +96,8 @@ def test_images_of_a_transformed_distribution_are_drawn_in_their_own_coordinate(
     posterior = make_posterior(image=dist.LogNormal(0.0, 0.5))
     rng = np.random.default_rng(seed_shift)
     position = {
-        p.name: 0.25 * rng.normal(size=(CHAINS, STEPS, *p.shape)).astype(np.float32) for p in posterior.parameters
+        p.name: 0.25 * rng.normal(size=(CHAINS, STEPS, *p.shape)).astype(np.float32)
+        for p in posterior.parameters
     }
     draws = Draws(position, {"flux": np.ones((CHAINS, STEPS, 2, 2))}, {}, "done", {}, posterior)
     gain = data_gain(jax.random.key(1), draws, num_prior=2000)

@@ -272,7 +272,8 @@ def one_galaxy(flux, masked=None, neighbour=None, seed=0):
         weights[:, masked] = 0
     observation = make_observation(images, weights, [gaussian((9, 9), (4, 4), 1.2)] * 2, ["g", "r"])
     sources = tuple(
-        make_source(f"galaxy_{k}", gaussian_morphology(15, 2.0), c, flux * spectrum) for k, c in enumerate(centers)
+        make_source(f"galaxy_{k}", gaussian_morphology(15, 2.0), c, flux * spectrum)
+        for k, c in enumerate(centers)
     )
     return Posterior(Scene(observation.frame, sources, None, GaussianPSF(0.7)), observation,
                      image=load_gaussian_prior())  # fmt: skip

@@ -68,7 +68,8 @@ def posterior():
 def position(posterior, seed_shift):
     rng = np.random.default_rng(1 + seed_shift)
     return {
-        name: value + 0.3 * rng.normal(size=value.shape) for name, value in posterior.initial_position().items()
+        name: value + 0.3 * rng.normal(size=value.shape)
+        for name, value in posterior.initial_position().items()
     }
 
 
@@ -88,7 +89,9 @@ def dense(posterior, position):
         return jnp.einsum("bk,kbp->bp", fluxes, columns[: fluxes.shape[1]])
 
     jacobian = jax.jit(jax.jacfwd(model))({name: position[name] for name in names})
-    rows = np.concatenate([np.asarray(jacobian[n], float).reshape(*root_weight.shape, -1) for n in names], axis=2)
+    rows = np.concatenate(
+        [np.asarray(jacobian[n], float).reshape(*root_weight.shape, -1) for n in names], axis=2
+    )
     design = np.moveaxis(np.asarray(likelihood.columns(posterior.values(position)), float), 0, 2)
     precision = np.zeros((rows.shape[2], rows.shape[2]))
     for band, weight in enumerate(root_weight):

@@ -29,7 +29,7 @@ PER_BAND = [
 COLUMNS = [
     "objectId", "sceneId", "y", "x", "ra", "dec",
     *(f"g_{name}" for name in PER_BAND), *(f"r_{name}" for name in PER_BAND),
-    "flux_Cov", "blendedness", "confidence", "rhatMax", "essMin", "nDraws", "status",
+    "flux_Cov", "blendedness", "confidence", "confidenceErr", "rhatMax", "essMin", "nDraws", "status",
     "flag_notConverged", "flag_fluxSplit", "flag_noData", "flag_edge", "flag_noConfidence",
 ]  # fmt: skip
 
@@ -155,7 +155,7 @@ def test_nan_only_with_a_flag(draws, dark_draws, cut, failed):
             if not np.isfinite(np.concatenate(numbers)).all():
                 assert row["flag_notConverged"] or row["flag_noData"] or row["flag_noConfidence"]
         unexplained = ~(table["flag_notConverged"] | table["flag_noData"])
-        for name in set(COLUMNS[2:-6]) - {"confidence"}:
+        for name in set(COLUMNS[2:-6]) - {"confidence", "confidenceErr"}:
             assert np.isfinite(np.asarray(table[name]))[unexplained].all(), name
 
 
@@ -170,14 +170,17 @@ def test_few_draws_still_give_every_row(dark_draws, cut, num_draws):
 
 
 def test_confidence_by_name_and_in_order(draws):
-    by_name = {"star_2": 3.0, "galaxy_0": 1.0}
-    table = flux_catalog(draws, SimpleNamespace(confidence=by_name))
+    by_name, errors = {"star_2": 3.0, "galaxy_0": 1.0}, {"star_2": 0.5, "galaxy_0": 0.25}
+    table = flux_catalog(draws, SimpleNamespace(confidence=by_name, confidence_error=errors))
     np.testing.assert_array_equal(table["confidence"], [1, np.nan, 3])
+    np.testing.assert_array_equal(table["confidenceErr"], [0.25, np.nan, 0.5])
     assert table["flag_noConfidence"].tolist() == [False, True, False]
-    table = flux_catalog(draws, SimpleNamespace(confidence=jnp.array([1.0, 2.0, 3.0])))
+    ordered = jnp.array([1.0, 2.0, 3.0])
+    table = flux_catalog(draws, SimpleNamespace(confidence=ordered, confidence_error=0.1 * ordered))
     np.testing.assert_array_equal(table["confidence"], [1, 2, 3])
-    with pytest.raises(ShapeError, match="each of 3 objects"):
-        flux_catalog(draws, SimpleNamespace(confidence=np.ones(2)))
+    np.testing.assert_allclose(table["confidenceErr"], [0.1, 0.2, 0.3], rtol=1e-6)
+    with pytest.raises(ShapeError, match=r"hall.confidence has shape .* each of 3 objects"):
+        flux_catalog(draws, SimpleNamespace(confidence=np.ones(2), confidence_error=ordered))
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ from scoresample.diagnostics.hallucination import Hallucination
 @pytest.fixture
 def hall(draws, seed_shift):
     """A made-up score, data better than the prior in the upper half."""
-    shapes = {n.removesuffix(".image"): v.shape[2:] for n, v in draws.position.items() if n.endswith(".image")}
+    shapes = {
+        n.removesuffix(".image"): v.shape[2:] for n, v in draws.position.items() if n.endswith(".image")
+    }
     prior = {name: np.full(shape, 20.0) for name, shape in shapes.items()}
     likelihood = {name: np.linspace(1, 100, np.prod(shape)).reshape(shape) for name, shape in shapes.items()}
     difference = {name: prior[name] - likelihood[name] for name in shapes}
