@@ -4,10 +4,10 @@ python benchmarks/hallucination.py hallucination.png                       the s
 python benchmarks/hallucination.py hallucination.png --scene hsc_cosmos_35.npz
 
 1. A scene as it is, and with the right half of its brightest galaxy's box masked: MAP, score and modes of both. The
-   figure, full above half-masked below, goes to FIGURE and FIGURE-masked; printed are the AUC of the score for pixels of
-   the box without data in any band, and for the same number of pixels chosen at random.
-2. One galaxy with the same noise at several fluxes, and beside a neighbour at several distances: gamma and the number of
-   modes that data decide, at the MAP.
+   figures go to FIGURE and, half masked, to FIGURE-masked; printed are the AUC of the score for pixels of the box
+   without data in any band, and for the same number of pixels chosen at random.
+2. One galaxy with the same noise at several fluxes, and beside a neighbour at several distances: gamma and the number
+   of modes that data decide, at the MAP.
 """
 
 import argparse

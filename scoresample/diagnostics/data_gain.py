@@ -27,11 +27,11 @@ class DataGain(NamedTuple):
     pixels
         Of u, by the name of the source; NaN under a prior known by its score alone, which cannot be drawn from.
     relative_error
-        Of ``pixels``, one standard error: of both standard deviations, taken as those of normal draws, with the effective
-        number of posterior draws of each pixel. NaN where that number is not known.
+        Of ``pixels``, one standard error: of both standard deviations, taken as those of normal draws, with the
+        effective number of posterior draws of each pixel. NaN where that number is not known.
     flux
-        (object, band). Infinite under a flat prior, which allows any flux: all that is known is the data's. NaN in a band
-        without data under one.
+        (object, band). Infinite under a flat prior, which allows any flux: all that is known is the data's. NaN in a
+        band without data under one.
     prior_sd, posterior_sd
         Of u, by the name of the source.
     """
@@ -48,13 +48,13 @@ def data_gain(key: PRNGKeyArray, draws: Draws, *, num_prior: int = 400) -> DataG
 
     .. math:: g_p = \mathrm{sd}_{prior}(u_p) \,/\, \mathrm{sd}(u_p \mid \mathrm{data})
 
-    in the coordinate u of the images that are seen. Unlike the `hallucination_score`, which holds all other pixels fixed,
-    this is of each pixel by itself, with all else uncertain: a pixel behind a mask gains from what data and prior together
-    say of its neighbours. It is far from linear where priors are not Gaussian, and can be below 1.
+    in the coordinate u of the images that are seen. Unlike the `hallucination_score`, which holds all other pixels
+    fixed, this is of each pixel by itself, with all else uncertain: a pixel behind a mask gains from what data and
+    prior together say of its neighbours. It is far from linear where priors are not Gaussian, and can be below 1.
 
-    A flux has a gain only under a proper prior on fluxes. The flat one has no width to begin with, and widths that other
-    parts of the model imply, such as the morphology prior at a fixed amplitude, answer other questions: the gain is then
-    infinite. Prior-only fluxes are totals; those of the draws are what falls inside the frame.
+    A flux has a gain only under a proper prior on fluxes. The flat one has no width to begin with, and widths that
+    other parts of the model imply, such as the morphology prior at a fixed amplitude, answer other questions: the
+    gain is then infinite. Prior-only fluxes are totals; those of the draws are what falls inside the frame.
 
     Parameters
     ----------

@@ -17,8 +17,8 @@ from scoresample.numerics.curvature import lanczos
 from scoresample.numerics.linear import LowRankScale, ProductScale
 
 FLATTEST = 1e-4
-"""Least curvature that a prior is given along a direction, in units of its own scale's. A learned density may be flat or
-bent the other way there: the data decide, and how much more than the prior is not a number."""
+"""Least curvature that a prior is given along a direction, in units of its own scale's. A learned density may be flat
+or bent the other way there: the data decide, and how much more than the prior is not a number."""
 
 
 class Information(eqx.Module):
@@ -26,8 +26,8 @@ class Information(eqx.Module):
 
     .. math:: H = \Big\langle L^T J^T W^{1/2} (I - Q Q^T)\, W^{1/2} J L \Big\rangle, \qquad x = L z
 
-    averaged over positions: J the derivative of the scene with respect to the sampled coordinates x at fixed amplitudes,
-    PSF and all bands included, Q an orthonormal basis of what fluxes and background can take up.
+    averaged over positions: J the derivative of the scene with respect to the sampled coordinates x at fixed
+    amplitudes, PSF and all bands included, Q an orthonormal basis of what fluxes and background can take up.
 
     Attributes
     ----------

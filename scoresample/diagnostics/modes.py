@@ -74,14 +74,15 @@ def data_modes(
     .. math:: F_{like}\, v = \lambda\, F_{prior}\, v, \qquad v^T F_{prior}\, v = 1
 
     by Lanczos with Jacobian products, for each image in turn, in the sampled coordinate. :math:`F_{prior}` is the
-    negative Jacobian of the prior's score. :math:`F_{like}` is what the Gauss-Newton likelihood, with PSF and all bands,
-    tells of this image *when all else is free*: fluxes and background, projected out exactly, and the images of the
-    other sources, under their priors. Two sources that can trade light do so here, as they do in the draws: blends
-    lower :math:`\lambda`. Centers and profiles count as known. Both are averaged over draws.
+    negative Jacobian of the prior's score. :math:`F_{like}` is what the Gauss-Newton likelihood, with PSF and all
+    bands, tells of this image *when all else is free*: fluxes and background, projected out exactly, and the images
+    of the other sources, under their priors. Two sources that can trade light do so here, as they do in the draws:
+    blends lower :math:`\lambda`. Centers and profiles count as known. Both are averaged over draws.
 
     The patterns of the largest :math:`\lambda` are the data's. Those of the smallest are countless and faint: the
-    prior's noise. What may be made up in an image is what is uncertain *and* large, so the leading principal components
-    of the posterior of S, its scale aside, are given beside them, with the share of their prior variance that the data took away.
+    prior's noise. What may be made up in an image is what is uncertain *and* large, so the leading principal
+    components of the posterior of S, its scale aside, are given beside them, with the share of their prior variance
+    that the data took away.
 
     Parameters
     ----------

@@ -37,8 +37,8 @@ def plot_hallucination(
 
     From left: the data; the model of the whole scene; the diagonals :math:`F_{like}` and :math:`F_{prior}`, in one
     logarithmic scale of grey; their difference, red where the prior decides and blue where the data do, with a scale
-    that is linear up to the median of :math:`F_{prior}`. Pixels without data in any band are hatched, those off the frame
-    black. As figure 12 of the source paper.
+    that is linear up to the median of :math:`F_{prior}`. Pixels without data in any band are hatched, those off the
+    frame black. As figure 12 of the source paper.
 
     Parameters
     ----------
