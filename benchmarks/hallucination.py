@@ -1,7 +1,7 @@
 """What scores and modes say of a half-masked scene, of faint galaxies, and of blends.
 
 python benchmarks/hallucination.py hallucination.png                       the shipped scene, five minutes
-python benchmarks/hallucination.py hallucination.png --scene hsc_cosmos_35.npz
+python benchmarks/hallucination.py hallucination.png --scene hsc_cosmos_35.npz     the first part alone
 
 1. A scene as it is, and with the right half of its brightest galaxy's box masked: MAP, score and modes of both. The
    figures go to FIGURE and, half masked, to FIGURE-masked; printed are the AUC of the score for pixels of the box
@@ -46,7 +46,8 @@ def main() -> None:
     path = arguments.scene
     observation, catalog = load_demo() if path is None else (read_observation(path), read_catalog(path))
     half_masked(observation, catalog, arguments.figure)
-    trends()
+    if path is None:
+        trends()
 
 
 def half_masked(observation: Observation, catalog: Catalog, figure: Path) -> None:
@@ -80,23 +81,25 @@ def half_masked(observation: Observation, catalog: Catalog, figure: Path) -> Non
               f"{modes.num_decided:.1f} +- {modes.num_decided_error:.1f} modes decided of "
               f"{hall.difference[brightest.name].size}, the strongest {modes.strength[0]:.3g}")  # fmt: skip
         if what == "half masked":
-            separation(hall.difference[brightest.name], brightest, np.asarray(masked.inverse_variance), modes)
+            separation(hall, brightest, np.asarray(masked.inverse_variance), modes)
 
 
 def _parts(scene: Scene):
     return scene.sources, scene.background, scene.model_psf
 
 
-def separation(score, source, weights, modes) -> None:
-    """Print how well the score tells pixels without data in the box, and where the most open pattern is."""
+def separation(hall, source, weights, modes) -> None:
+    """Print how well the score tells pixels without data in the box, and where the most open patterns are."""
     y, x = (o + np.arange(n) for o, n in zip(np.asarray(source.origin), source.shape, strict=True))
     inside = ((y >= 0) & (y < weights.shape[1]))[:, None] & (x >= 0) & (x < weights.shape[2])
     clipped = np.ix_(np.clip(y, 0, weights.shape[1] - 1), np.clip(x, 0, weights.shape[2] - 1))
     dark = (weights == 0).all(axis=0)[clipped]
     shuffled = np.random.default_rng(0).permutation(dark[inside])
-    print(
-        f"AUC {auc(score[inside], dark[inside]):.3f}; of a shuffled mask {auc(score[inside], shuffled):.3f}"
-    )
+    for what, image in (("score", hall.difference), ("share of the prior", hall.data_share)):
+        score = image[source.name][inside] * (1 if what == "score" else -1)
+        print(
+            f"AUC of the {what} {auc(score, dark[inside]):.3f}; of a shuffled mask {auc(score, shuffled):.3f}"
+        )
     power = np.sum(modes.open_patterns**2, axis=0)
     print(
         f"of the power of the five most open patterns {power[dark].sum() / power.sum():.0%} is without data"

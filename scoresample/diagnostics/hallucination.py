@@ -48,6 +48,19 @@ class Hallucination(NamedTuple):
     confidence_error: dict[str, float]
     num_probes: dict[str, int]
 
+    @property
+    def data_share(self) -> Images:
+        r"""The part :math:`F_{like} / (F_{like} + F_{prior})` of what is known of each pixel that is the data's.
+
+        Where data are faint, ``difference`` follows the prior's own diagonal, which varies severalfold over a box; the
+        share is near 0 where there are no data, whatever the prior. A prior that bends the other way counts as none.
+        """
+        known = {name: like + np.maximum(self.prior[name], 0) for name, like in self.likelihood.items()}
+        return {
+            name: np.divide(like, known[name], where=known[name] > 0, out=np.zeros_like(like))
+            for name, like in self.likelihood.items()
+        }
+
 
 def hallucination_score(
     key: PRNGKeyArray,

@@ -289,6 +289,11 @@ def test_the_score_separates_masked_pixels_from_data(seed_shift):
     score = grade(one_galaxy(10_000.0, masked, seed=seed_shift)).difference["galaxy_0"]
     behind = masked[4:19, 2:17]
     assert auc(score, behind) >= 0.95
+    faint = grade(one_galaxy(1000.0, masked, seed=seed_shift))
+    assert (
+        auc(faint.difference["galaxy_0"], behind) < 0.9
+    )  # follows the prior's own diagonal, which the share does not
+    assert auc(-faint.data_share["galaxy_0"], behind) >= 0.95
     shuffled = np.random.default_rng(2 + seed_shift).permutation(behind.ravel()).reshape(behind.shape)
     assert abs(auc(score, shuffled) - 0.5) < 0.2  # negative control: within 5 sigma of a coin
 
