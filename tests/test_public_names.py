@@ -43,19 +43,9 @@ CONTRACT = (
     ),
     *("GaussianMorphologyPrior", "load_gaussian_prior", "AbstractPrior", "AbstractLogPrior", "Scene"),
     *("Source", "make_source", "PixelMorphology", "PointSource", "SersicProfile", "GaussianProfile"),
-    *(
-        "GaussianPSF",
-        "Draws",
-        "flux_draws",
-        "data_gain",
-        "data_modes",
-        "plot_hallucination",
-        "write_catalog",
-        "save_draws",
-        "load_draws",
-        "load_demo",
-    ),
+    *("GaussianPSF", "Draws", "flux_draws", "write_catalog", "save_draws", "load_draws", "load_demo"),
     *("ScoresampleError", "ShapeError", "DataError", "FileFormatError", "ScoreOnlyError", "PositionError"),
+    *("data_gain", "data_modes", "plot_hallucination"),
     *("ConfigError", "ScoresampleWarning", "__version__"),
 )
 
