@@ -11,6 +11,7 @@ from scoresample.data.observation import Observation
 from scoresample.density.fluxes import FluxPosterior, solve_fluxes
 from scoresample.models.rendering import Renderer, make_renderer
 from scoresample.models.scene import Scene
+from scoresample.models.summed_rendering import SummedRenderer, make_summed_renderer
 
 
 class Likelihood(eqx.Module):
@@ -23,6 +24,8 @@ class Likelihood(eqx.Module):
 
     Attributes
     ----------
+    renderer, together
+        Draw the sources one by one, and all at given amplitudes.
     data, root_weight
         Pixels and the square root of their inverse variance.
     unseen
@@ -33,6 +36,7 @@ class Likelihood(eqx.Module):
     """
 
     renderer: Renderer
+    together: SummedRenderer
     data: Float[Array, "band pixel"]
     root_weight: Float[Array, "band pixel"]
     unseen: Bool[Array, "band column"]
@@ -68,9 +72,20 @@ class Likelihood(eqx.Module):
     def log_prob(
         self, columns: Float[Array, "column band pixel"], amplitudes: Float[Array, "band column"]
     ) -> Float[Array, ""]:
-        """Return the log-likelihood at given amplitudes."""
-        residual = self.data - jnp.einsum("bk,kbp->bp", amplitudes, columns)
-        return -0.5 * jnp.sum((residual * self.root_weight) ** 2)
+        """Return the log-likelihood at given amplitudes of columns."""
+        return self._of_model(jnp.einsum("bk,kbp->bp", amplitudes, columns))
+
+    def log_prob_at(
+        self, values: dict[str, Array], amplitudes: Float[Array, "band column"], unit_flux: bool = True
+    ) -> Float[Array, ""]:
+        """Return the log-likelihood at given amplitudes, without columns: several times cheaper."""
+        num_sources = len(self.membership)
+        model = self.together.image(values, amplitudes[:, :num_sources], unit_flux)
+        model = model.reshape(len(model), -1)
+        return self._of_model(model + amplitudes[:, num_sources:] if self.background else model)
+
+    def _of_model(self, model: Float[Array, "band pixel"]) -> Float[Array, ""]:
+        return -0.5 * jnp.sum(((self.data - model) * self.root_weight) ** 2)
 
 
 @eqx.filter_jit
@@ -96,6 +111,7 @@ def make_likelihood(scene: Scene, observation: Observation) -> Likelihood:
         unseen = np.concatenate([unseen, ~(np.asarray(weights) > 0).any(axis=(1, 2))[:, None]], axis=1)
     return Likelihood(
         renderer=renderer,
+        together=make_summed_renderer(renderer, scene, np.asarray(observation.psfs)),
         data=images.reshape(images.shape[0], -1),
         root_weight=jnp.sqrt(weights).reshape(images.shape[0], -1),
         unseen=jnp.asarray(unseen),

@@ -60,17 +60,27 @@ class SourceGroup(eqx.Module):
         self, values: Mapping[str, Array], unit_flux: bool = True
     ) -> Float[Array, "source band sy sx"]:
         """Render stamps in every band, of unit flux or of the morphologies as they stand."""
+        transforms = self.transforms(values, self.stamp, self.origin - jnp.asarray(self.margin), unit_flux)
+        return jnp.fft.irfft2(transforms[:, None] * self.transfer, s=self.stamp)
+
+    def transforms(
+        self,
+        values: Mapping[str, Array],
+        grid: tuple[int, int],
+        corner: Int[Array, "source 2"] | Int[np.ndarray, "2"],
+        unit_flux: bool = True,
+    ) -> Complex[Array, "source ky kx"]:
+        """Return the transforms of the sources, each at its place on a periodic grid whose corner is at ``corner``."""
         transform = self.kind.transform if unit_flux else self.kind.plain_transform
         shapes = self.morphologies(values)
         if self.kind.__dataclass_fields__:
-            transforms = jax.vmap(lambda shape: transform(shape, self.stamp))(stack(shapes))
+            transforms = jax.vmap(lambda shape: transform(shape, grid))(stack(shapes))
         else:
-            transforms = jnp.stack([transform(shape, self.stamp) for shape in shapes])
+            transforms = jnp.stack([transform(shape, grid) for shape in shapes])
         centers = jnp.stack([values[f"{name}.center"] for name in self.names])
         reference = (np.asarray(self.box) - 1) / 2 if self.kind.on_pixels else np.zeros(2)
-        shift = centers - self.origin + jnp.asarray(self.margin - reference, centers.dtype)
-        phases = jax.vmap(lambda d: shift_phase(self.stamp, d, centers.dtype))(shift)
-        return jnp.fft.irfft2((transforms * phases)[:, None] * self.transfer, s=self.stamp)
+        shift = centers - jnp.asarray(corner + reference, centers.dtype)
+        return transforms * jax.vmap(lambda d: shift_phase(grid, d, centers.dtype))(shift)
 
     def place(
         self, stamps: Float[Array, "source band sy sx"], shape: tuple[int, int]

@@ -110,6 +110,11 @@ class AbstractKernel(AbstractSampler):
     def target(self, density: AbstractDensity, whitening: Whitening) -> AbstractTarget:
         """Return the density in flat coordinates, with what this kernel needs to know of it."""
 
+    @property
+    def num_stages(self) -> int:
+        """Scores in each step of a trajectory."""
+        return 1
+
     def first_step_size(self, size: int) -> float:
         """Return where warm-up starts; coordinates are of order one."""
         return size**-0.25

@@ -87,7 +87,7 @@ def _advance(
 ):
     """Take steps in warm-up or after it. One function for both: it takes longer to compile than to run."""
     target, integrator = kernel.target(density, whitening), _integrator(whitening)
-    largest = MAX_ROTATION if integrator is rotation else jnp.inf
+    largest = kernel.num_stages * MAX_ROTATION if integrator is rotation else jnp.inf
 
     def step(index, carry):
         states, adapting = carry

@@ -28,11 +28,21 @@ class AbstractHamiltonian(AbstractKernel):
       Gauss-Legendre with 2 to 4 points, ``gauss2`` to ``gauss4``. Where every term has a value the work of the whole
       score is taken, to see what a rule costs.
     - ``auto``: ``log_prob`` where every term has a value, else ``line_integral``.
+
+    ``integrator`` says how the trajectory is followed: ``leapfrog``, one score in a step, or ``two_stage``, two scores
+    in a step that is more than twice as long at the same acceptance (`samplers.integrators.Splitting`). In coordinates
+    that are known to be round both follow a standard normal exactly.
     """
 
     quadratures = ("simpson", "gauss2", "gauss3", "gauss4")
+    integrators = ("leapfrog", "two_stage")
     energy: eqx.AbstractVar[str]
     quadrature: eqx.AbstractVar[str]
+    integrator: eqx.AbstractVar[str]
+
+    @property
+    def num_stages(self) -> int:
+        return 2 if self.integrator == "two_stage" else 1
 
     @property
     def rule(self) -> Quadrature:
@@ -44,6 +54,10 @@ class AbstractHamiltonian(AbstractKernel):
         if self.quadrature not in self.quadratures:
             raise ConfigError(
                 f"{self.name}: quadrature is {self.quadrature!r}; it must be one of {', '.join(self.quadratures)}."
+            )
+        if self.integrator not in self.integrators:
+            raise ConfigError(
+                f"{self.name}: integrator is {self.integrator!r}; it must be one of {', '.join(self.integrators)}."
             )
 
     def resolved(self, density: AbstractDensity) -> "AbstractHamiltonian":

@@ -27,6 +27,8 @@ class NUTS(AbstractHamiltonian):
         Trajectories have at most ``2**max_doublings`` steps.
     energy, quadrature
         How energies are known, see `AbstractHamiltonian`.
+    integrator
+        ``leapfrog``, or ``two_stage``: two scores in each step, see `AbstractHamiltonian`.
     """
 
     uses_mass = True
@@ -34,15 +36,16 @@ class NUTS(AbstractHamiltonian):
     max_doublings: int = eqx.field(static=True, default=10)
     energy: str = eqx.field(static=True, default="auto")
     quadrature: str = eqx.field(static=True, default="simpson")
+    integrator: str = eqx.field(static=True, default="leapfrog")
 
     def move(
         self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
     ) -> tuple[HMCState, dict[str, Array]]:
-        kernel = blackjax.mcmc.nuts.build_kernel(integrator)
+        kernel = blackjax.mcmc.nuts.build_kernel(integrator.in_stages(self.num_stages))
         state, info = kernel(
             key, state, target, tuning.step_size, tuning.inverse_mass, max_num_doublings=self.max_doublings
         )
-        return state, _statistics(info) | {"num_steps": info.num_integration_steps}
+        return state, _statistics(info) | {"num_steps": self.num_stages * info.num_integration_steps}
 
 
 class HMC(AbstractHamiltonian):
@@ -65,6 +68,8 @@ class HMC(AbstractHamiltonian):
     energy, quadrature
         How energies are known, see `AbstractHamiltonian`. The rule ``chord`` integrates the score once for each
         trajectory, in a straight line from end to end: cheaper where trajectories are many steps long, and less exact.
+    integrator
+        ``leapfrog``, or ``two_stage``: two scores in each step, see `AbstractHamiltonian`.
     """
 
     quadratures = (*AbstractHamiltonian.quadratures, "chord")
@@ -74,6 +79,7 @@ class HMC(AbstractHamiltonian):
     target_acceptance: float = eqx.field(static=True, default=0.8)
     energy: str = eqx.field(static=True, default="auto")
     quadrature: str = eqx.field(static=True, default="simpson")
+    integrator: str = eqx.field(static=True, default="leapfrog")
 
     def move(
         self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
@@ -85,12 +91,12 @@ class HMC(AbstractHamiltonian):
         step_size = jnp.minimum(
             tuning.step_size, length / num_steps
         )  # so that the length is as random as drawn
-        in_parts = num_steps
+        integrator, in_parts = integrator.in_stages(self.num_stages), num_steps
         if isinstance(target, WorkTarget) and target.quadrature is None:
             integrator, in_parts = whole_trajectory(integrator, num_steps, self.rule), 1
         kernel = blackjax.mcmc.hmc.build_kernel(integrator)
         state, info = kernel(key, state, target, step_size, tuning.inverse_mass, in_parts)
-        return state, _statistics(info) | {"num_steps": num_steps}
+        return state, _statistics(info) | {"num_steps": self.num_stages * num_steps}
 
 
 class MALA(AbstractHamiltonian):
@@ -105,9 +111,11 @@ class MALA(AbstractHamiltonian):
     """
 
     uses_mass = False
+    integrators = ("leapfrog",)
     target_acceptance: float = eqx.field(static=True, default=0.57)
     energy: str = eqx.field(static=True, default="auto")
     quadrature: str = eqx.field(static=True, default="simpson")
+    integrator: str = eqx.field(static=True, default="leapfrog", init=False)
 
     def move(
         self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
