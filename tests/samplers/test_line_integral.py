@@ -65,9 +65,10 @@ def run(key, density, sampler, num_draws):
         (NUTS(quadrature="gauss2"), 2000),
         (HMC(), 3000),
         (HMC(quadrature="chord"), 3000),
+        (HMC(integrator="two_stage"), 3000),
         (MALA(), 8000),
     ],
-    ids=["NUTS", "NUTS gauss2", "HMC", "HMC chord", "MALA"],
+    ids=["NUTS", "NUTS gauss2", "HMC", "HMC chord", "HMC two stages", "MALA"],
 )
 def test_samplers_are_right_without_the_value_of_the_prior(key, errors_of_mean, sampler, num_draws):
     draws = run(key, SCORE_ONLY, sampler, num_draws)

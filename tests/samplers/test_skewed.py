@@ -45,8 +45,13 @@ def worst_z(draws, errors_of_mean, bias=0.0):
 
 @pytest.mark.parametrize(
     ("sampler", "num_draws"),
-    [(NUTS(target_acceptance=0.9), 4000), (HMC(), 6000), (MALA(), 18_000)],
-    ids=["NUTS", "HMC", "MALA"],
+    [
+        (NUTS(target_acceptance=0.9), 4000),
+        (NUTS(target_acceptance=0.9, integrator="two_stage"), 4000),
+        (HMC(), 6000),
+        (MALA(), 18_000),
+    ],
+    ids=["NUTS", "NUTS two stages", "HMC", "MALA"],
 )
 def test_moments_of_a_skewed_and_a_bent_target(key, errors_of_mean, sampler, num_draws):
     draws = sample(
