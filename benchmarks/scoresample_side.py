@@ -1,7 +1,7 @@
 """What `against_scarlet2.py` asks of scoresample; the same requests as those of `scarlet2_side.py`.
 
-python scoresample_side.py FOLDER prepare SCENE    writes what both sides read
-python scoresample_side.py FOLDER serve | first_map | sample W N | effective NUMBER
+The first argument is a folder; then comes one of ``scene SCENE`` and ``points``, which write what both sides read,
+``serve``, ``first_map``, ``sample W N`` and ``effective NUMBER``.
 """
 
 import json
@@ -33,17 +33,21 @@ def plain_scene(observation, catalog, **options):
     return ss.initialize_scene(observation, catalog, background=False, two_components_above=np.inf, **options)
 
 
-def prepare(folder, path):
-    """Write the scene with its masked pixels' weights at zero, points to evaluate or start at, and the shared prior."""
-    folder = Path(folder)
+def write_scene(folder, path):
+    """Write the scene, with weights of masked pixels at zero."""
     observation, catalog = ss.read_observation(path), ss.read_catalog(path)
     bands = np.asarray(observation.frame.bands)
     psfs = np.asarray(observation.psfs) / np.asarray(observation.psfs).sum(axis=(1, 2), keepdims=True)
     np.savez(
-        folder / "scene.npz", images=observation.images, weights=observation.inverse_variance,
+        Path(folder) / "scene.npz", images=observation.images, weights=observation.inverse_variance,
         psfs=psfs.astype(np.float32), bands=bands, centers=np.asarray(catalog.centers), flux_unit="nJy",
     )  # fmt: skip
-    rng = np.random.default_rng(0)
+
+
+def write_points(folder):
+    """Write points to evaluate and to start at, and the prior that both sides share."""
+    folder, rng = Path(folder), np.random.default_rng(0)
+    observation, catalog = read(folder)
     for name, options in (("boxes_of_32", {"box_sizes": (SIDE,)}), ("own_boxes", {})):
         scene = plain_scene(observation, catalog, **options)
         posterior = ss.Posterior(scene, observation)
@@ -68,7 +72,7 @@ def prepare(folder, path):
 
 
 def point_of(folder, scene, name):
-    """Return (values by full name, amplitudes (band, source)) that `prepare` wrote."""
+    """Return (values by full name, amplitudes (band, source)) that `write_points` wrote."""
     with np.load(Path(folder) / f"{name}.npz") as point:
         images = {
             f"{s.name}.image": jnp.asarray(np.log1p(point[f"morphology_{k}"]) / 0.1)
@@ -224,8 +228,10 @@ def effective(folder, number):
 
 if __name__ == "__main__":
     folder, what, *rest = sys.argv[1:]
-    if what == "prepare":
-        prepare(folder, rest[0])
+    if what == "scene":
+        write_scene(folder, rest[0])
+    elif what == "points":
+        write_points(folder)
     elif what in ("serve", "first_map"):
         globals()[what](folder)
     else:

@@ -230,12 +230,14 @@ def _along_loops(
 
 def _as_sampled(settings: dict[str, Any], z: Float[Array, "point n"]) -> tuple[Quadrature, int]:
     """Return the rule of a run, and how many of its steps a quarter of an orbit through the points takes."""
-    name = settings.get("sampler", {}).get("quadrature", "simpson")
+    sampler = settings.get("sampler", {})
+    name = sampler.get("quadrature", "simpson")
     if name == "chord":
         return QUADRATURES[name], 1
     # Momenta are standard normal: a step of size h goes h sqrt(n) far.
     length = jnp.pi / 2 * jnp.sqrt(jnp.mean((z - jnp.mean(z, axis=0)) ** 2))
-    num_steps = np.ceil(float(length) / (settings.get("step_size") or USUAL_STEP))
+    num_stages = 2 if sampler.get("integrator") == "two_stage" else 1  # each has an integral of its own
+    num_steps = np.ceil(num_stages * float(length) / (settings.get("step_size") or USUAL_STEP))
     return QUADRATURES[name], int(np.clip(np.nan_to_num(num_steps, nan=1), 1, _MOST_SEGMENTS))
 
 

@@ -24,7 +24,8 @@ class Draws(NamedTuple):
         What the density derives from a position; for posteriors ``flux`` (chain, draw, object, band) and
         ``background`` (chain, draw, band), each an exact draw given the position.
     stats
-        Per draw, (chain, draw): ``log_prob``, ``acceptance_rate``, ``diverging``, ``energy``, ``num_steps``.
+        Per draw, (chain, draw): ``log_prob``, ``acceptance_rate``, ``diverging``, ``energy``, and
+        ``num_steps``, the scores along the trajectory (without those of quadratures).
     status
         ``done``, ``interrupted``, or why the run ended early.
     settings
