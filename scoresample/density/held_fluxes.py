@@ -41,8 +41,8 @@ class HeldFluxes(AbstractDensity):
 
     def explicit(self, position: Position) -> Float[Array, ""]:
         posterior = self.posterior
-        columns = posterior.likelihood.columns(posterior.values(position))
-        return posterior.likelihood.log_prob(columns, self.flux) + posterior.explicit_prior(position)
+        fit = posterior.likelihood.log_prob_at(posterior.values(position), self.flux)
+        return fit + posterior.explicit_prior(position)
 
     def score_only(self, position: Position) -> Position:
         return self.posterior.score_only(position)
