@@ -48,6 +48,7 @@ ROOMS = {
         "density/parameters.py",
         "density/posterior.py",
     ],
+    "proxmin": ["products/blends_constrained.py"],
     "optax": ["samplers/*", "training/*"],
     "xarray": ["diagnostics/*", "products/archive.py"],
 }

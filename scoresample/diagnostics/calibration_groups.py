@@ -1,6 +1,7 @@
 """Calibration in numbers: of all fluxes, in bins of S/N and blendedness, and of each flux."""
 
 import itertools
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,12 @@ BLENDEDNESS_EDGES = (-np.inf, 0.05, 0.2, 0.5, np.inf)
 _LEAST_IN_BIN = 10
 
 
-def groups_of_fluxes(table: pd.DataFrame, tests: dict[str, float]) -> pd.DataFrame:
-    """Return a row for all fluxes, and one for every bin; tests of those with 10 scenes or more go into ``tests``."""
-    rows, bins = [], [("all", pd.Series(True, table.index))]
-    for name, column, edges in (
-        ("S/N", "snr", SNR_EDGES),
-        ("blendedness", "blendedness", BLENDEDNESS_EDGES),
-    ):
+def in_bins(
+    table: pd.DataFrame, columns: Mapping[str, tuple[str, Sequence[float]]]
+) -> list[tuple[str, pd.Series]]:
+    """Return which rows are in each bin, by its name: first "all", then the bins of each column between its edges."""
+    bins = [("all", pd.Series(True, table.index))]
+    for name, (column, edges) in columns.items():
         for low, high in itertools.pairwise(edges):
             text = (
                 f"below {high:g}"
@@ -30,6 +30,13 @@ def groups_of_fluxes(table: pd.DataFrame, tests: dict[str, float]) -> pd.DataFra
                 else f"{low:g} to {high:g}"
             )
             bins.append((f"{name} {text}", (table[column] >= low) & (table[column] < high)))
+    return bins
+
+
+def groups_of_fluxes(table: pd.DataFrame, tests: dict[str, float]) -> pd.DataFrame:
+    """Return a row for all fluxes, and one for every bin; tests of those with 10 scenes or more go into ``tests``."""
+    rows = []
+    bins = in_bins(table, {"S/N": ("snr", SNR_EDGES), "blendedness": ("blendedness", BLENDEDNESS_EDGES)})
     for name, inside in bins:
         part = table[inside]
         if part["scene"].nunique() < 2:

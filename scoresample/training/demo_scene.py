@@ -35,7 +35,7 @@ COOL_STAR = (0.02, 0.12, 0.42, 1.0, 1.45, 1.70)
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One source: where it is (y, x in pixels), how bright, and its parts.
+    """One source: where it is (y, x in pixels), how bright, its parts, and in a word what it is.
 
     ``parts`` are (share of the i-band light, flux per band over that in i, profile of flux 1 in pixels).
     """
@@ -44,6 +44,7 @@ class Source:
     magnitude_i: float
     parts: tuple[tuple[float, tuple[float, ...], galsim.GSObject], ...]
     is_star: bool = False
+    kind: str = ""
 
     def profile(self, band: int) -> galsim.GSObject:
         """Return the source in one band, in nJy and pixels, before the PSF."""

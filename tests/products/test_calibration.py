@@ -11,8 +11,9 @@ import pytest
 import scoresample as ss
 from scoresample.diagnostics.calibration import judge
 from scoresample.diagnostics.simulation import least_light
-from scoresample.products import calibration_workers as workers
+from scoresample.products import workers
 from scoresample.products.calibration_files import report_of, scene_file, write_calibration
+from scoresample.products.calibration_workers import Task, keep_scene
 
 SHAPE, CENTERS = (16, 16), np.array([[7.0, 6.0], [8.0, 9.5]])
 FLUX = jnp.array([[200.0, 300.0], [150.0, 100.0]])
@@ -94,8 +95,8 @@ def test_a_second_call_goes_on_and_gives_the_same(right, tmp_path):
 
 def test_what_a_worker_is_sent_gives_the_same_scene(right, tmp_path):
     model = two_stars()
-    task = workers.Task(model, SETTINGS, least_light(model), model)
-    workers._keep_packed(pickle.dumps(task), tmp_path, 1)
+    task = Task(model, SETTINGS, least_light(model), model)
+    workers.work_packed(keep_scene, pickle.dumps((task, tmp_path)), 1)
     assert scene_file(tmp_path, 1).read_bytes() == scene_file(right[0], 1).read_bytes()
 
 

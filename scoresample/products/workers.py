@@ -1,0 +1,82 @@
+"""Work on many scenes, one after the other or by several processes."""
+
+import functools
+import os
+import pickle
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any
+
+import jax
+
+from scoresample.errors import ConfigError
+
+_OF_THE_PROCESS = (
+    "jax_enable_x64",
+    "jax_compilation_cache_dir",
+    "jax_persistent_cache_min_compile_time_secs",
+)
+
+
+def work_on(
+    work: Callable[[Any, Any], Any], common: Any, items: Sequence[Any], workers: int | None
+) -> Generator[Any, None, None]:
+    """Give ``work(common, item)`` of every item, each when it is done.
+
+    Parameters
+    ----------
+    work
+        A function of a module.
+    common
+        What all items need; pickled once.
+    items
+        In the order in which they are begun.
+    workers
+        Processes; by default one for every core, or one on an accelerator.
+
+    Raises
+    ------
+    ConfigError
+        If a process ended by itself.
+    """
+    if workers is None:
+        workers = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+    workers = min(workers, len(items))
+    if workers <= 1:
+        for item in items:
+            yield work(common, item)
+        return
+    packed = pickle.dumps(common)
+    process = {name: getattr(jax.config, name) for name in _OF_THE_PROCESS}
+    # Fresh processes: a fork of one in which jax has threads may hang.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_configure, initargs=(process,))
+    try:
+        futures = [pool.submit(work_packed, work, packed, item) for item in items]
+        for future in as_completed(futures):
+            yield future.result()
+    except BrokenProcessPool:
+        raise ConfigError(
+            "a worker process ended by itself: too little memory, or a script without if __name__ == '__main__'; give "
+            "fewer workers. What was finished is kept."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def work_packed(work: Callable[[Any, Any], Any], packed: bytes, item: Any) -> Any:
+    """Do in a worker what was packed for it."""
+    return work(_unpacked(packed), item)
+
+
+@functools.lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> Any:
+    """Return the same objects for all scenes of a process: compiled code knows some of them by identity."""
+    return pickle.loads(packed)
+
+
+def _configure(process: dict[str, Any]) -> None:
+    """Set up a worker as its parent is; environment variables it has already."""
+    for name, value in process.items():
+        jax.config.update(name, value)
