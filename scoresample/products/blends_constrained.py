@@ -29,6 +29,7 @@ from scoresample.products.pipeline_settings import RunSettings
 MAX_STEPS, TOLERANCE = 500, 1e-4
 _PROXIMAL_STEPS = 10
 _SPECTRUM_STEP, _IMAGE_STEP, _BACKGROUND_STEP = 0.05, 0.01, 0.05
+_DECAY, _MOMENTUM = 100, 0.5
 
 Image = Float[np.ndarray, "y x"]
 
@@ -90,7 +91,8 @@ def run_constrained(
     .. math:: \min \tfrac12 \sum w \Big(Y - \sum_k A_k\, P S_k - B\Big)^2
 
     By the proximal Adam of Melchior, Joseph & Moolekamp (2019), arXiv:1910.10094, its variant AMSGrad, until variables
-    change by less than 1e-4, at most 500 steps. S begins as the detected light, each pixel the fainter of itself and
+    change by less than 1e-4, at most 500 steps, which become shorter: of eight ways that were tried on two small scenes
+    this one had the smallest flux errors. S begins as the detected light, each pixel the fainter of itself and
     its mirror image, made to fall; boxes, stars, PSFs and background are those of our own fit. Variants change the
     start: ``bright``, ``flat``, ``blobs``.
 
@@ -129,12 +131,13 @@ def run_constrained(
         return tuple(np.asarray(slope, float) for slope in found)
 
     def step(*values, it):
+        decay = 1 / (1 + it / _DECAY)  # Adam of one step size goes about the minimum, and does not arrive
         spectrum = [
-            _SPECTRUM_STEP * max(float(a.mean()), 1e-3 * s)
-            for a, s in zip(values[:count], scales, strict=True)
+            decay * _SPECTRUM_STEP * max(float(a.mean()), 1e-3 * scale)
+            for a, scale in zip(values[:count], scales, strict=True)
         ]
-        rest = [_BACKGROUND_STEP * noise] if likelihood.background else []
-        return (*spectrum, *(_IMAGE_STEP for _ in names), *rest)
+        rest = [decay * _BACKGROUND_STEP * noise] if likelihood.background else []
+        return (*spectrum, *(decay * _IMAGE_STEP for _ in names), *rest)
 
     plus = proxmin.operators.prox_plus
     fall: Callable = lambda image, gamma: _of_peak_one(fall_from_center(plus(image, gamma)))
@@ -142,7 +145,7 @@ def run_constrained(
     proximal += [proxmin.operators.prox_id] if likelihood.background else []
     with _silent("proxmin"):
         converged, *_ = proxmin.adaprox(
-            variables, gradient, step, prox=proximal, scheme="amsgrad", e_rel=TOLERANCE, max_iter=MAX_STEPS,
+            variables, gradient, step, prox=proximal, scheme="amsgrad", b1=_MOMENTUM, e_rel=TOLERANCE, max_iter=MAX_STEPS,
             prox_max_iter=_PROXIMAL_STEPS,
         )  # fmt: skip
     _, columns = _log_prob(likelihood, scene, names, [jnp.asarray(v) for v in variables])
