@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from scoresample.diagnostics.blend_targets import Target, find_targets
 from scoresample.diagnostics.bootstrap import bootstrap_error
@@ -151,13 +150,13 @@ def _fluxes(part: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(snr=rows["truth"] / rows["sd"], pull=(rows["flux"] - rows["truth"]) / rows["sd"])
 
 
-def _posterior_means(table: pd.DataFrame) -> dict[str, Float[np.ndarray, "flux two"]]:
-    """Return posterior mean and sd of all fluxes by scene, object and band, for each estimate that has errors."""
+def _posterior_means(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return posterior mean and sd of each flux, one a row, for each estimate that has errors."""
     if "sd" not in table:
         return {}
     found = {}
     for label, part in table[table["sd"].notna()].groupby("estimate", sort=False):
         rows = part[["scene", "object", "flux", "sd"]].explode(["flux", "sd"])
         order = rows.groupby(["scene", "object"]).cumcount()
-        found[label] = rows.assign(band=order).set_index(["scene", "object", "band"]).astype(float)
+        found[label] = rows.assign(band=order).astype(float)
     return found

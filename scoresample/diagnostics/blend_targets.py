@@ -52,7 +52,7 @@ def find_targets(
     table: pd.DataFrame,
     intervals: pd.DataFrame,
     means: Mapping[str, pd.DataFrame],
-    bins: Mapping[str, tuple[str, Sequence[float]]],
+    bins: Mapping[str, tuple[str, Sequence[int | float]]],
 ) -> tuple[Target, ...]:
     """Return the targets that the estimates at hand can answer; see `BlendReport` for the arguments."""
     found = _of_intervals(intervals)
@@ -108,7 +108,7 @@ def _ratio(table: pd.DataFrame, one: str, other: str, high: float, where: str = 
 
 def _change(one: pd.DataFrame, other: pd.DataFrame) -> Target:
     """Return the target of what a start that is too bright changes, in posterior sd."""
-    both = one.join(other, lsuffix="_one", rsuffix="_other", how="inner").reset_index()
+    both = one.merge(other, on=["scene", "object", "band"], suffixes=("_one", "_other"))
     change = (both["flux_one"] - both["flux_other"]) / both["sd_other"]
     size = lambda values: np.sqrt(np.mean(values**2))
     error = bootstrap_error(size, both["scene"], change)

@@ -16,7 +16,7 @@ _LEAST_IN_BIN = 10
 
 
 def in_bins(
-    table: pd.DataFrame, columns: Mapping[str, tuple[str, Sequence[float]]]
+    table: pd.DataFrame, columns: Mapping[str, tuple[str, Sequence[int | float]]]
 ) -> list[tuple[str, pd.Series]]:
     """Return which rows are in each bin, by its name: first "all", then the bins of each column between its edges."""
     bins = [("all", pd.Series(True, table.index))]

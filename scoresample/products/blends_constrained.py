@@ -145,8 +145,8 @@ def run_constrained(
     proximal += [proxmin.operators.prox_id] if likelihood.background else []
     with _silent("proxmin"):
         converged, *_ = proxmin.adaprox(
-            variables, gradient, step, prox=proximal, scheme="amsgrad", b1=_MOMENTUM, e_rel=TOLERANCE, max_iter=MAX_STEPS,
-            prox_max_iter=_PROXIMAL_STEPS,
+            variables, gradient, step, prox=proximal, scheme="amsgrad", b1=_MOMENTUM, e_rel=TOLERANCE,
+            max_iter=MAX_STEPS, prox_max_iter=_PROXIMAL_STEPS,
         )  # fmt: skip
     _, columns = _log_prob(likelihood, scene, names, [jnp.asarray(v) for v in variables])
     found = np.asarray(columns, float)[: len(spectra)].reshape(*truth.images.shape)

@@ -53,17 +53,10 @@ def statuses(report, words):
 
 def test_right_intervals_and_smaller_errors_meet_the_targets(seed_shift):
     report = judge_blends(results(5 + seed_shift, worse=3.0))
-    for words in (
-        "coverage 68",
-        "coverage 95",
-        "over oracle",
-        "over map",
-        "constrained",
-        "morphology",
-        "too bright",
-    ):
+    for words in ("over oracle", "over map", "constrained", "parametric", "morphology", "too bright"):
         assert statuses(report, words) == {"met"}, str(report)
-    assert "missed" not in statuses(report, "pull width")
+    for words in ("coverage 68", "coverage 95", "pull width"):
+        assert statuses(report, words) <= {"met", "open"}, str(report)
     groups = report.intervals
     chosen = groups[
         (groups["estimate"] == "posterior") & (groups["bands"] == "i") & (groups["group"] == "all")

@@ -1,4 +1,4 @@
-"""Scenes of the gallery: the same again, within their limits, with noise as the weights say and a truth that adds up."""
+"""Scenes of the gallery: the same again, within limits, with noise as the weights say and a truth that adds up."""
 
 import dataclasses
 
