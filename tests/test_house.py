@@ -48,6 +48,7 @@ ROOMS = {
         "density/parameters.py",
         "density/posterior.py",
     ],
+    "scarlet2": ["products/blends_scarlet2.py"],
     "proxmin": ["products/blends_constrained.py"],
     "optax": ["samplers/*", "training/*"],
     "xarray": ["diagnostics/*", "products/archive.py"],

@@ -21,7 +21,8 @@ def bench() -> None:
 )
 @click.option("--gallery-seed", type=int, default=1, show_default=True, help="Of the scenes.")
 @click.option("--method", "methods", multiple=True, metavar="METHOD[:VARIANT]",
-              help="What to compare; may be given several times: oracle, posterior, map, parametric, constrained. "
+              help="What to compare; may be given several times: oracle, posterior, map, parametric, constrained, "
+              "scarlet2. "
               "Variants of posterior and map: bright, flat, blobs, ztf-like, offset; of constrained the first three.  "
               "[default: all of which the library is installed, but map]")  # fmt: skip
 @click.option(
@@ -64,7 +65,9 @@ def blends(
     from scoresample.products.blends import bench_blends, installed
 
     gallery = Gallery(gallery_seed, gradients, detection_error, bands, side, most=most)
-    for name in () if methods else {"constrained"} - set(installed(("constrained",))):
+    for name in (
+        () if methods else sorted({"constrained", "scarlet2"} - set(installed(("constrained", "scarlet2"))))
+    ):
         click.echo(f"{name} is left out: its library is not installed", err=True)
     report = bench_blends(
         out, num_scenes, gallery, settings, methods=methods or None, workers=jobs, progress=not quiet

@@ -102,7 +102,9 @@ def judge_blends(results: Sequence[Mapping[str, Any]]) -> BlendReport:
     means = _posterior_means(table)
     several = {"flux", "truth", "sd", "pit", "crps", "crps_expected", "bands"}
     table = table.drop(columns=[name for name in table if name in several])
-    return BlendReport(table, runs, _groups(table), intervals, find_targets(table, intervals, means, BINS))
+    return BlendReport(
+        table, runs, _groups(table), intervals, find_targets(table, runs, intervals, means, BINS)
+    )
 
 
 def _groups(table: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,8 @@ import pandas as pd
 from scoresample.diagnostics.bootstrap import bootstrap_error
 from scoresample.diagnostics.calibration_groups import in_bins
 
-MOST_OVER_ORACLE, LEAST_MORPHOLOGY, MOST_LOSS = 1.6, 0.995, 1.25
+MOST_OVER_ORACLE, LEAST_MORPHOLOGY, MOST_LOSS, LEAST_WELL_DRAWN = 1.6, 0.995, 1.25, 0.9
+LEAST_ESS = 100
 MONTE_CARLO = np.sqrt(2 / 400)
 """Root mean square by which the means of two runs differ, in posterior sd, whose fluxes have 400 effective draws."""
 
@@ -50,12 +51,13 @@ def make_target(
 
 def find_targets(
     table: pd.DataFrame,
+    runs: pd.DataFrame,
     intervals: pd.DataFrame,
     means: Mapping[str, pd.DataFrame],
     bins: Mapping[str, tuple[str, Sequence[int | float]]],
 ) -> tuple[Target, ...]:
     """Return the targets that the estimates at hand can answer; see `BlendReport` for the arguments."""
-    found = _of_intervals(intervals)
+    found = [*_of_runs(runs), *_of_intervals(intervals)]
     mine = table[table["estimate"] == "posterior"]
     if mine.empty:
         return tuple(found)
@@ -72,6 +74,19 @@ def find_targets(
     if "posterior:bright" in means and "posterior" in means:
         found.append(_change(means["posterior:bright"], means["posterior"]))
     return tuple(found)
+
+
+def _of_runs(runs: pd.DataFrame) -> list[Target]:
+    """Return the target of how many posteriors were drawn well enough to be judged; its error is that of Wilson.
+
+    None is left out elsewhere: who runs a scene has these draws, and the verdict that says so.
+    """
+    if "ess" not in runs or not (mine := runs[runs["method"] == "posterior"])["scene"].size:
+        return []
+    count, enough = len(mine), int((mine["ess"].astype(float) >= LEAST_ESS).sum())
+    error = np.sqrt(enough * (count - enough) / count + 0.25) / (count + 1)
+    name = f"share of scenes with {LEAST_ESS} effective draws of every flux"
+    return [make_target(name, enough / count, error, LEAST_WELL_DRAWN)]
 
 
 def _of_intervals(intervals: pd.DataFrame) -> list[Target]:

@@ -28,6 +28,7 @@ from scoresample.products.blends_methods import (
     run_parametric,
     run_posterior,
 )
+from scoresample.products.blends_scarlet2 import run_scarlet2
 from scoresample.products.blends_scene import Found, Truth, measure, read_truth
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.workers import work_on
@@ -51,10 +52,11 @@ METHODS = {
     "map": Method(_run_map, VARIANTS),
     "parametric": Method(run_parametric),
     "constrained": Method(run_constrained, START_VARIANTS, "proxmin"),
+    "scarlet2": Method(run_scarlet2, (), "scarlet2"),
 }
 """By name; a variant is asked for as ``posterior:bright``. ``posterior`` gives the MAP on its way."""
 
-USUAL = ("oracle", "posterior", "parametric", "constrained")
+USUAL = ("oracle", "posterior", "parametric", "constrained", "scarlet2")
 
 
 class Study(NamedTuple):
@@ -139,7 +141,7 @@ def check_method(name: str) -> None:
         raise ConfigError(f"there is no method {name!r}; choose from {', '.join(known)}.")
     if not installed((name,)):
         raise ConfigError(
-            f"method {name!r} needs {method.needs}; run pip install 'scoresample[bench]', or leave the method out."
+            f"method {name!r} needs {method.needs}; run pip install {method.needs}, or leave the method out."
         )
 
 

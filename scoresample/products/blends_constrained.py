@@ -221,6 +221,6 @@ def _proxmin():
         import proxmin  # ty: ignore
     except ModuleNotFoundError as error:
         raise ConfigError(
-            f"the constrained fit needs {error.name}; run pip install 'scoresample[bench]', or leave the method out."
+            f"method 'constrained' needs {error.name}; run pip install proxmin, or leave the method out."
         ) from None
     return proxmin

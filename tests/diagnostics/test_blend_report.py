@@ -21,7 +21,7 @@ def test_flux_errors_are_of_totals_and_correlations_know_no_scale():
     assert correlation(images[:, ::-1], images).max() < 1
 
 
-def results(seed, truth_factor=1.0, errors=1.0, worse=1.0, change=0.0):
+def results(seed, truth_factor=1.0, errors=1.0, worse=1.0, change=0.0, ess=400):
     """Return results of a posterior with normal errors, an oracle of the same, and worse methods."""
     rng = np.random.default_rng(seed)
     found = []
@@ -42,7 +42,7 @@ def results(seed, truth_factor=1.0, errors=1.0, worse=1.0, change=0.0):
                     "sd": errors * sd[k], "pit": norm.cdf(z[k]), "crps": sd[k], "crps_expected": sd[k]})
                 for k in range(NUM_OBJECTS)
             ]  # fmt: skip
-            found.append({"scene": scene, "method": name, "status": "done", "seconds": 1.0, "notes": {},
+            found.append({"scene": scene, "method": name, "status": "done", "seconds": 1.0, "notes": {"ess": ess},
                           "bands": "gi", "objects": {name: rows}})  # fmt: skip
     return found
 
@@ -53,7 +53,15 @@ def statuses(report, words):
 
 def test_right_intervals_and_smaller_errors_meet_the_targets(seed_shift):
     report = judge_blends(results(5 + seed_shift, worse=3.0))
-    for words in ("over oracle", "over map", "constrained", "parametric", "morphology", "too bright"):
+    for words in (
+        "over oracle",
+        "over map",
+        "constrained",
+        "parametric",
+        "morphology",
+        "too bright",
+        "effective",
+    ):
         assert statuses(report, words) == {"met"}, str(report)
     for words in ("coverage 68", "coverage 95", "pull width"):
         assert statuses(report, words) <= {"met", "open"}, str(report)
@@ -76,6 +84,7 @@ def test_right_intervals_and_smaller_errors_meet_the_targets(seed_shift):
         ({"errors": 0.6}, "pull width of fluxes in i"),
         ({"worse": 0.3}, "over constrained"),
         ({"change": 0.3}, "too bright"),
+        ({"ess": 50}, "effective draws"),
     ],
 )
 def test_what_is_wrong_misses_its_target(wrong, words, seed_shift):
