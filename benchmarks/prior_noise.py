@@ -1,10 +1,10 @@
-"""How the noise of the learned prior compares with that of a scene, and what it does to the fluxes of the MAP.
+"""How fluxes of the MAP depend on the noise level of the learned prior, and how its noise compares with a scene's.
 
-python benchmarks/prior_noise.py ../shared/data/psf_matched_sim.npz --no-stars     two minutes
+python benchmarks/prior_noise.py ../shared/data/psf_matched_sim.npz --no-stars     some minutes
 
-For each noise level: the ratio of the scatter that the prior leaves in each pixel of a galaxy, 0.1 noise_level times
-its brightness, to the noise of the data there, all bands together; and i-band fluxes of the MAP over the truth. The
-climb begins at the MAP with the Gaussian prior, so that levels differ by where they lead from one and the same place.
+For each noise level: i-band fluxes over the truth, where images are at their most probable given the fluxes of the MAP
+with the Gaussian prior, and fluxes are then solved for again; and the scatter that scenes would show if they showed the
+noise of the prior, 0.1 noise_level times the brightness, over the noise of the data in a pixel, all bands together.
 """
 
 import argparse
