@@ -11,8 +11,7 @@ import argparse
 
 import numpy as np
 
-from scoresample.density.posterior import Posterior
-from scoresample.models.morphology import COORDINATE_SCALE
+from scoresample.diagnostics.shown_noise import shown_noise
 from scoresample.products.pipeline import Problem, prepare
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.optimize import find_map
@@ -27,22 +26,15 @@ def main() -> None:
     arguments = parser.parse_args()
     gaussian = prepare(arguments.scene, RunSettings(prior="gaussian", stars=arguments.stars))
     start = find_map(gaussian.posterior, progress=False).position
-    signal = significance(gaussian.posterior, start)
     print("gaussian       ", *(f"{ratio:7.2f}" for ratio in to_truth(gaussian, start)))
     for level in LEVELS:
         settings = RunSettings(prior="galaxies", noise_level=level, stars=arguments.stars)
         problem = prepare(arguments.scene, settings)
         best = find_map(problem.posterior, start, progress=False)
-        ratios = COORDINATE_SCALE * level * signal
+        shown = RunSettings(prior="galaxies", noise_level=level, stars=arguments.stars, prior_noise="shown")
+        ratios = shown_noise(prepare(arguments.scene, shown).posterior, start).values()
         print(f"{level:<5g} flux/truth", *(f"{ratio:7.2f}" for ratio in to_truth(problem, best.position)))
         print("      scatter/noise", *(f"{ratio:6.2f} " for ratio in ratios), flush=True)
-
-
-def significance(posterior: Posterior, position) -> np.ndarray:
-    """Return the brightness of each source over the noise of a pixel, all bands together: of S = 1."""
-    brightness = np.asarray(posterior.brightness(position))
-    noise = np.median(np.asarray(posterior.likelihood.root_weight), axis=1)
-    return np.sqrt(np.sum((brightness * noise[:, None]) ** 2, axis=0))
 
 
 def to_truth(problem: Problem, position) -> np.ndarray:

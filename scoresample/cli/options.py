@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from scoresample.products.pipeline_settings import IMAGES, SAMPLERS, STARTS, RunSettings
+from scoresample.products.pipeline_settings import IMAGES, PRIOR_NOISE, SAMPLERS, STARTS, RunSettings
 
 _DEFAULTS = RunSettings()
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -29,6 +29,8 @@ def model_options(function: Callable) -> Callable:
                      help="Prior of galaxy images: gaussian, galaxies, ztf-like, or the file of its weights."),
         click.option("--noise-level", type=float, default=_DEFAULTS.noise_level, metavar="U",
                      help="Blur that is part of the prior, in u.  [default: 0.3; of the Gaussian prior 0.14]"),
+        click.option("--prior-noise", type=click.Choice(PRIOR_NOISE), default=_DEFAULTS.prior_noise, show_default=True,
+                     help="Whether scenes show the noise of a learned prior: cheaper, and wrong for bright galaxies."),
         click.option("--bad-plane", "bad_planes", multiple=True, metavar="NAME",
                      help="Mask plane, by name or bit number, that takes pixels out; may be given several times.  "
                      "[default: BAD, SAT, EDGE, NO_DATA]"),

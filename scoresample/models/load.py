@@ -18,7 +18,9 @@ _GAUSSIAN = "gaussian.npz"
 _SHIPPED = {"galaxies": "galaxies.npz", "gaussian": _GAUSSIAN, "ztf-like": "ztf-like.npz"}
 
 
-def load_prior(name: str | Path = "galaxies", *, noise_level: float | None = None) -> AbstractLogPrior:
+def load_prior(
+    name: str | Path = "galaxies", *, noise_level: float | None = None, hides_noise: bool = True
+) -> AbstractLogPrior:
     """Return a prior on galaxy morphologies, shipped or of your own training.
 
     Parameters
@@ -29,6 +31,8 @@ def load_prior(name: str | Path = "galaxies", *, noise_level: float | None = Non
     noise_level
         Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`. By default 0.3, and 0.14
         for the Gaussian.
+    hides_noise
+        Whether scenes show galaxies without that noise; see `LearnedPrior`. The Gaussian's is part of its images.
 
     Raises
     ------
@@ -42,7 +46,7 @@ def load_prior(name: str | Path = "galaxies", *, noise_level: float | None = Non
     with _file_of(name) as path:
         found = read_network(path)
     level = DEFAULT_NOISE_LEVEL if noise_level is None else noise_level
-    return LearnedPrior(found.network, found.tables, level, Path(name).stem)
+    return LearnedPrior(found.network, found.tables, level, Path(name).stem, hides_noise)
 
 
 def prior_card(name: str | Path) -> dict[str, Any]:

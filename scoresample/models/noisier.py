@@ -55,12 +55,12 @@ class NoisierLogPrior(AbstractNoisier, AbstractLogPrior):
 
     @property
     def hides_noise(self) -> bool:
-        return True
+        return self.prior.hides_noise
 
     def to_seen(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         return self.prior.to_seen_at(value, self.level)
 
-    def around(self, value: Float[Array, "y x"]) -> Around:
+    def around(self, value: Float[Array, "y x"]) -> Around | None:
         return self._as_fixed().around(value)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:

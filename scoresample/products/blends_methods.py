@@ -86,7 +86,9 @@ def lay_out(
         catalog = dataclasses.replace(problem.catalog, centers=centers)
         scene = initialize_scene(posterior.observation, catalog, background=settings.background)
         more = {"center": default_shape_priors()["center"]}
-    prior = load_prior(settings.prior, noise_level=settings.noise_level)
+    prior = load_prior(
+        settings.prior, noise_level=settings.noise_level, hides_noise=settings.prior_noise == "hidden"
+    )
     return Posterior(scene, posterior.observation, image=prior, **more)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+import warnings
 import zlib
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -20,8 +21,9 @@ from scoresample.density.posterior import Position, Posterior
 from scoresample.diagnostics.audit import audit_of
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.diagnostics.predictive import PredictiveCheck, predictive_check
+from scoresample.diagnostics.shown_noise import shown_noise
 from scoresample.diagnostics.verdict import Diagnosis, diagnose
-from scoresample.errors import ScoresampleError
+from scoresample.errors import ScoresampleError, ScoresampleWarning
 from scoresample.models.initialization import initialize_scene
 from scoresample.models.load import load_prior, prior_hash
 from scoresample.numerics.tree_files import load_tree, save_checkpoint
@@ -70,6 +72,9 @@ KERNELS = {
     "underdamped": UnderdampedLangevin,
     "annealed": AnnealedLangevin,
 }
+
+
+_MOST_SHOWN_NOISE = 0.5
 
 
 class Problem(NamedTuple):
@@ -199,7 +204,9 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     catalog = read_catalog(path, frame=observation.frame)
     if not settings.stars:
         catalog = dataclasses.replace(catalog, is_star=np.zeros(len(catalog), bool))
-    prior = load_prior(settings.prior, noise_level=settings.noise_level)
+    prior = load_prior(
+        settings.prior, noise_level=settings.noise_level, hides_noise=settings.prior_noise == "hidden"
+    )
     try:
         scene = initialize_scene(observation, catalog, background=settings.background)
     except ScoresampleError as error:
@@ -238,6 +245,7 @@ def climb(
         max_seconds=_seconds_left(settings, begun),
         progress=progress,
     )
+    _warn_of_shown_noise(problem.posterior, best)
     save_map(path, best, problem.provenance, settings)
     return best
 
@@ -382,6 +390,19 @@ def picture_hallucination(problem: Problem, draws: Draws, hall: Any, folder: Pat
         (folder / HALLUCINATION_PICTURE).unlink(missing_ok=True)
     else:
         plot_hallucination(problem.posterior, draws, hall, folder / HALLUCINATION_PICTURE)
+
+
+def _warn_of_shown_noise(posterior: Posterior, best: MAPResult) -> None:
+    """Warn where the noise of a prior is more than half that of the data."""
+    ratios = shown_noise(posterior, best.position)
+    worst = max(ratios, key=ratios.__getitem__, default=None)
+    if worst is not None and ratios[worst] > _MOST_SHOWN_NOISE:
+        warnings.warn(
+            f"the noise of the prior is {ratios[worst]:.2g} times that of the data in {worst!r}: bright galaxies lose "
+            "flux to others; leave out --prior-noise shown.",
+            ScoresampleWarning,
+            stacklevel=2,
+        )
 
 
 def _seconds_left(settings: RunSettings, begun: float) -> float | None:

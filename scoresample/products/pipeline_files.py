@@ -24,7 +24,7 @@ from scoresample.samplers.optimize import MAPHistory, MAPResult
 MAP, CHECKPOINT, DRAWS, REPORT, PICTURE = "map.npz", "checkpoint.npz", "draws.nc", "report.json", "scene.png"
 FIT_PICTURE, HALLUCINATION_PICTURE, PAGE, STARTS = "fit.png", "hallucination.png", "report.html", "starts.npz"
 CATALOGS, FLUX_DRAWS = ("fluxes.fits", "fluxes.ecsv"), "flux_draws.fits"
-_OF_THE_MODEL = ("background", "bad_planes", "psf_bands", "stars", "prior", "noise_level")
+_OF_THE_MODEL = ("background", "bad_planes", "psf_bands", "stars", "prior", "noise_level", "prior_noise")
 
 
 class StoredDraws(NamedTuple):
@@ -90,9 +90,9 @@ def load_map(
     _check_same_input(path.name, note["input"], provenance)
     wanted = plain(asdict(settings))
     for name in _OF_THE_MODEL:
-        if note["run"][name] != wanted[name]:
+        if note["run"].get(name) != wanted[name]:
             raise ConfigError(
-                f"{path.name} was made with {name} {note['run'][name]!r}, not {wanted[name]!r}; give the same "
+                f"{path.name} was made with {name} {note['run'].get(name)!r}, not {wanted[name]!r}; give the same "
                 "settings, or begin anew."
             )
     dtype = posterior.observation.images.dtype
@@ -111,7 +111,7 @@ def model_settings(path: Path) -> dict[str, Any]:
             run = json.loads(archive["note"].item())["run"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error):
         return {}  # load_map says what is wrong with it
-    return _with_tuples({name: run[name] for name in _OF_THE_MODEL})
+    return _with_tuples({name: run[name] for name in _OF_THE_MODEL if name in run})
 
 
 def read_stored(path: Path) -> StoredDraws:

@@ -6,6 +6,7 @@ from scoresample.errors import ConfigError
 
 SAMPLERS = ("nuts", "hmc", "mala", "laplace", "ula", "underdamped", "annealed")
 IMAGES = ("thin", "all", "none")
+PRIOR_NOISE = ("hidden", "shown")
 STARTS = ("map", "dispersed")
 
 
@@ -44,6 +45,9 @@ class RunSettings:
         galaxy (docs/priors.md).
     noise_level
         Of the prior; None for its usual one.
+    prior_noise
+        ``hidden``: scenes show galaxies without the noise of a learned prior. ``shown``: with it, which is several
+        times cheaper, and wrong for bright galaxies (`LearnedPrior`).
     images
         Which draws of the images ``draws.nc`` keeps: ``thin`` (every tenth), ``all`` or ``none``.
     num_flux_draws
@@ -70,11 +74,14 @@ class RunSettings:
     stars: bool = True
     prior: str = "gaussian"
     noise_level: float | None = None
+    prior_noise: str = "hidden"
     images: str = "thin"
     num_flux_draws: int = 100
 
     def __post_init__(self):
-        for name, allowed in (("sampler", SAMPLERS), ("images", IMAGES), ("starts", STARTS)):
+        for name, allowed in (
+            ("sampler", SAMPLERS), ("images", IMAGES), ("prior_noise", PRIOR_NOISE), ("starts", STARTS),
+        ):  # fmt: skip
             if getattr(self, name) not in allowed:
                 raise ConfigError(
                     f"{name} is {getattr(self, name)!r}; it must be one of {', '.join(allowed)}."
