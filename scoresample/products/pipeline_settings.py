@@ -41,8 +41,8 @@ class RunSettings:
         Whether sources that the catalog calls stars are points; if not, they are galaxies like all others.
     prior
         Of galaxy images: a name that `load_prior` knows, or the file of weights of your own. The learned ``galaxies``
-        is not the default: on bright blends its noise exceeds that of the data, and takes flux from the brighter
-        galaxy (docs/priors.md).
+        is not the default: it does not converge on bright blends, and is wrong there with its noise shown
+        (docs/priors.md).
     noise_level
         Of the prior; None for its usual one.
     prior_noise
