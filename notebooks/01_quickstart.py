@@ -56,11 +56,12 @@ for panel, band, image, weight in zip(panels, obs.frame.bands, obs.images, obs.i
 # ## A scene and its posterior
 #
 # Every detection becomes a source: a star is a point, a galaxy a free image in a box as large as its light. The
-# prior says what galaxies look like. Fluxes, and a constant background in each band, are linear in the model, so
+# prior says what galaxies look like; the Gaussian one is quick, `ss.load_prior("galaxies")` is learned from simulated
+# galaxies and takes several times longer. Fluxes, and a constant background in each band, are linear in the model, so
 # they are integrated out exactly; printed, the posterior shows each of its terms.
 
 # %%
-prior = ss.load_prior("galaxies")
+prior = ss.load_prior("gaussian")
 scene = ss.initialize_scene(obs, catalog)
 posterior = ss.Posterior(scene, obs, image=prior)
 posterior

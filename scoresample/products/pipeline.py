@@ -398,8 +398,8 @@ def _warn_of_shown_noise(posterior: Posterior, best: MAPResult) -> None:
     worst = max(ratios, key=ratios.__getitem__, default=None)
     if worst is not None and ratios[worst] > _MOST_SHOWN_NOISE:
         warnings.warn(
-            f"the noise of the prior is {ratios[worst]:.2g} times that of the data in {worst!r}: bright galaxies lose "
-            "flux to others; leave out --prior-noise shown.",
+            f"the noise of the prior is {ratios[worst]:.2g} times that of the data in {worst!r}: bright galaxies can "
+            "lose flux to others; leave out --prior-noise shown.",
             ScoresampleWarning,
             stacklevel=2,
         )
