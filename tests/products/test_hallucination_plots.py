@@ -6,6 +6,7 @@ import pytest
 
 import scoresample as ss
 from scoresample.diagnostics.hallucination import Hallucination
+from scoresample.products.pipeline import Problem, picture_hallucination
 
 
 @pytest.fixture
@@ -47,6 +48,15 @@ def test_one_position_will_do_and_pixels_without_data_are_hatched(draws, hall):
         priors={p.name: p.prior for p in draws.density.parameters},
     )  # fmt: skip
     assert hatched(ss.plot_hallucination(posterior, position, hall)) == 5
+
+
+def test_a_run_writes_the_picture_and_takes_away_that_of_an_earlier_one(draws, hall, tmp_path):
+    problem = Problem({}, None, draws.density)
+    for without in (None, hall._replace(difference={})):
+        picture_hallucination(problem, draws, hall, tmp_path)
+        assert (tmp_path / "hallucination.png").exists()
+        picture_hallucination(problem, draws, without, tmp_path)
+        assert not (tmp_path / "hallucination.png").exists()
 
 
 def test_bad_input(draws, hall):
