@@ -13,6 +13,7 @@ from scoresample.products.pipeline import (
     climb,
     draw,
     picture,
+    picture_hallucination,
     prepare,
     score_hallucination,
     tabulate,
@@ -77,14 +78,18 @@ def diagnose_scene(path: str | Path, out: str | Path) -> Diagnosis:
 
 
 def catalog_scene(path: str | Path, out: str | Path) -> tuple[QTable, Diagnosis]:
-    """Write the flux catalog and flux draws of ``draws.nc``; return the catalog and the verdict behind its flags."""
+    """Write catalogs and ``hallucination.png`` of ``draws.nc``; return the catalog and the verdict behind its flags."""
     folder = Path(out)
     stored = read_stored(folder / DRAWS)
     problem = prepare(path, stored.run)
     diagnosis = diagnose(restore_draws(stored, problem.posterior, problem.provenance, images=False))
     draws = restore_draws(stored, problem.posterior, problem.provenance, images=True)
     hall = score_hallucination(problem, stored.run, draws)
-    return tabulate(draws, stored.run, folder, hall, diagnosis), diagnosis
+    picture_hallucination(problem, draws, hall, folder)
+    table = tabulate(draws, stored.run, folder, hall, diagnosis)
+    if (folder / REPORT).exists():
+        write_page(folder)
+    return table, diagnosis
 
 
 def plot_files(path: str | Path, out: str | Path) -> str:

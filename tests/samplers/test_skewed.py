@@ -49,7 +49,7 @@ def worst_z(draws, errors_of_mean, bias=0.0):
         (NUTS(target_acceptance=0.9), 4000),
         (NUTS(target_acceptance=0.9, integrator="two_stage"), 4000),
         (HMC(), 6000),
-        (MALA(), 18_000),
+        (MALA(target_acceptance=0.9), 18_000),  # at its usual 0.57 chains can stay in the tails for long
     ],
     ids=["NUTS", "NUTS two stages", "HMC", "MALA"],
 )
