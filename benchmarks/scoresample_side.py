@@ -1,6 +1,6 @@
 """What `against_scarlet2.py` asks of scoresample; the same requests as those of `scarlet2_side.py`.
 
-The first argument is a folder; then comes one of ``scene SCENE`` and ``points``, which write what both sides read,
+The first argument is a folder; then comes one of ``scene SCENE`` and ``points NAME``, which write what both sides read,
 ``serve``, ``first_map``, ``sample W N`` and ``effective NUMBER``.
 """
 
@@ -44,31 +44,27 @@ def write_scene(folder, path):
     )  # fmt: skip
 
 
-def write_points(folder):
-    """Write points to evaluate and to start at, and the prior that both sides share."""
+def write_points(folder, name):
+    """Write a point: rough images in boxes of one size to evaluate, or a MAP in our own to start at, with its prior."""
     folder, rng = Path(folder), np.random.default_rng(0)
     observation, catalog = read(folder)
-    for name, options in (("boxes_of_32", {"box_sizes": (SIDE,)}), ("own_boxes", {})):
-        scene = plain_scene(observation, catalog, **options)
-        posterior = ss.Posterior(scene, observation)
-        if name == "own_boxes":
-            position = ss.find_map(posterior, progress=False).position
-        else:
-            position = {
-                k: v + 0.1 * rng.normal(size=v.shape) for k, v in posterior.initial_position().items()
-            }
-            position = {k: jnp.asarray(v, jnp.float32) for k, v in position.items()}
-        amplitudes = np.asarray(posterior.brightness(position)).T
-        morphologies = [np.expm1(0.1 * np.asarray(position[f"{s.name}.image"])) for s in scene.sources]
-        named = {f"morphology_{k}": image for k, image in enumerate(morphologies)}
-        np.savez(folder / f"{name}.npz", amplitudes=amplitudes, **named)
-        if name == "own_boxes":
-            priors = {s.shape[0]: ss.load_prior("gaussian").for_shape(s.shape) for s in scene.sources}
-            arrays = {f"mean_{n}": np.asarray(p.mean).ravel() for n, p in priors.items()}
-            arrays |= {
-                f"root_{n}": np.linalg.cholesky(p.covariance()).astype(np.float32) for n, p in priors.items()
-            }
-            np.savez(folder / "prior.npz", **arrays)
+    scene = plain_scene(observation, catalog, **({"box_sizes": (SIDE,)} if name == "boxes_of_32" else {}))
+    posterior = ss.Posterior(scene, observation)
+    if name == "own_boxes":
+        position = ss.find_map(posterior, progress=False).position
+        priors = {s.shape[0]: ss.load_prior("gaussian").for_shape(s.shape) for s in scene.sources}
+        arrays = {f"mean_{n}": np.asarray(p.mean).ravel() for n, p in priors.items()}
+        roots = {n: np.linalg.cholesky(p.covariance()).astype(np.float32) for n, p in priors.items()}
+        np.savez(folder / "prior.npz", **arrays, **{f"root_{n}": root for n, root in roots.items()})
+    else:
+        position = {
+            k: v + jnp.asarray(0.1 * rng.normal(size=v.shape), v.dtype)
+            for k, v in posterior.initial_position().items()
+        }
+    amplitudes = np.asarray(posterior.brightness(position)).T
+    morphologies = [np.expm1(0.1 * np.asarray(position[f"{s.name}.image"])) for s in scene.sources]
+    named = {f"morphology_{k}": image for k, image in enumerate(morphologies)}
+    np.savez(folder / f"{name}.npz", amplitudes=amplitudes, **named)
 
 
 def point_of(folder, scene, name):
@@ -121,7 +117,7 @@ def densities(folder):
         mine = {name: position[name] for name in names if name not in posterior.fixed}
         for name, value in likelihoods.items():
             key = f"{name}, {kind}".removeprefix("likelihood, ") if kind else name
-            found[key] = eqx.filter_jit(make(value)), (posterior.for_compilation(), mine, amplitudes)
+            found[key] = in_a_loop(make(value)), (posterior.for_compilation(), mine, amplitudes)
     return found
 
 
@@ -130,22 +126,31 @@ def network_of(folder):
     return ss.load_galaxygrad(Path(folder) / "network.eqx")
 
 
+def in_a_loop(both):
+    """Return a compiled function that takes values and gradients one after another, at next to the same point."""
+
+    @eqx.filter_jit
+    def run(calls, density, *point):
+        def body(_, carry):
+            value, gradient = both(density, *carry[1])
+            return value, jax.tree.map(lambda v, g: v + 1e-12 * g, carry[1], gradient)
+
+        return jax.lax.fori_loop(0, calls, body, (jnp.zeros(()), point))
+
+    return lambda calls, *arguments: run(jnp.asarray(calls), *arguments)
+
+
 def serve(folder):
-    ready, values = None, {}
+    ready = None
     for line in sys.stdin:
         request = json.loads(line)
         ready = densities(folder) if ready is None else ready
         function, arguments = ready[request["what"]]
-        if request["what"] not in values:
-            values[request["what"]] = float(function(*arguments)[0])
         begun, busy = time.perf_counter(), time.process_time()
-        for _ in range(request["calls"]):
-            out = function(*arguments)
-        jax.block_until_ready(out)
+        value, _ = jax.block_until_ready(function(request["calls"], *arguments))
         times = [time.perf_counter() - begun, time.process_time() - busy]
         ms, cpu_ms = (1e3 * t / request["calls"] for t in times)
-        answer = {"ms": ms, "cpu_ms": cpu_ms, "value": values[request["what"]]}
-        print(json.dumps(answer), flush=True)
+        print(json.dumps({"ms": ms, "cpu_ms": cpu_ms, "value": float(value)}), flush=True)
 
 
 def first_map(folder):
@@ -231,7 +236,7 @@ if __name__ == "__main__":
     if what == "scene":
         write_scene(folder, rest[0])
     elif what == "points":
-        write_points(folder)
+        write_points(folder, rest[0])
     elif what in ("serve", "first_map"):
         globals()[what](folder)
     else:
