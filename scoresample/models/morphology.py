@@ -10,7 +10,7 @@ import scipy.fft
 import scipy.special
 from jaxtyping import Array, Complex, Float
 
-from scoresample.numerics.fft import corner_transform, wave_numbers
+from scoresample.numerics.fft import wave_numbers
 from scoresample.numerics.interpolation import interpolate_rows
 
 COORDINATE_SCALE = 0.1  # of u = log(S + 1) / 0.1, the coordinate of the morphology priors
@@ -70,14 +70,14 @@ class PixelMorphology(AbstractMorphology):
     image: Float[Array, "y x"]
 
     def transform(self, shape: tuple[int, int]) -> Complex[Array, "y x"]:
-        return corner_transform(to_morphology(self.image) / self.total, shape)
+        return jnp.fft.rfft2(to_morphology(self.image) / self.total, s=shape)
 
     @property
     def total(self) -> Float[Array, ""]:
         return jnp.sum(to_morphology(self.image))
 
     def plain_transform(self, shape: tuple[int, int]) -> Complex[Array, "y x"]:
-        return corner_transform(to_morphology(self.image), shape)
+        return jnp.fft.rfft2(to_morphology(self.image), s=shape)
 
 
 class PointSource(AbstractMorphology):

@@ -1,6 +1,5 @@
 """Grids for Fourier transforms of small images."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
@@ -17,28 +16,6 @@ def wave_numbers(shape: tuple[int, int]) -> tuple[Float[np.ndarray, "y 1"], Floa
     k_y = 2 * np.pi * np.fft.fftfreq(shape[0])[:, None]
     k_x = 2 * np.pi * np.fft.rfftfreq(shape[1])[None, :]
     return k_y, k_x
-
-
-def corner_transform(
-    image: Float[Array, "h w"], shape: tuple[int, int]
-) -> Complex[Array, "{shape[0]} {shape[1]}//2+1"]:
-    """Return ``rfft2`` of an image laid at the corner of a grid, by products of matrices.
-
-    As quick as a fast transform where the image is about half as wide as the grid, whose zeros cost nothing here, and
-    with its derivative twice as quick: jax takes a complex transform for the derivative of a real one.
-    """
-    (height, width), (k_y, k_x) = image.shape, wave_numbers(shape)
-    along_x = k_x.T * np.arange(width)
-    along_y = k_y * np.arange(height)
-    cosine, sine = np.cos(along_y), np.sin(along_y)
-    exact = {"precision": jax.lax.Precision.HIGHEST}
-    # Real and imaginary parts one after the other: XLA is slow at products of complex matrices.
-    into_x = jnp.asarray(np.concatenate([np.cos(along_x), -np.sin(along_x)]).T, image.dtype)
-    rows = jnp.matmul(image, into_x, **exact)
-    half = rows.shape[1] // 2
-    rows = jnp.concatenate([rows[:, :half], rows[:, half:]])
-    both = jnp.matmul(jnp.asarray(np.block([[cosine, sine], [-sine, cosine]]), image.dtype), rows, **exact)
-    return jax.lax.complex(both[: shape[0]], both[shape[0] :])
 
 
 def shift_phase(
