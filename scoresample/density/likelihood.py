@@ -78,7 +78,7 @@ class Likelihood(eqx.Module):
     def log_prob_at(
         self, values: dict[str, Array], amplitudes: Float[Array, "band column"], unit_flux: bool = True
     ) -> Float[Array, ""]:
-        """Return the log-likelihood at given amplitudes, without columns: several times cheaper."""
+        """Return the log-likelihood at given amplitudes, without an image of each source."""
         num_sources = len(self.membership)
         model = self.together.image(values, amplitudes[:, :num_sources], unit_flux)
         model = model.reshape(len(model), -1)
