@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Array, Float
 
-from scoresample.density.base import AbstractDensity
-from scoresample.density.local_scale import Block
+from scoresample.density.climbed import AbstractClimbed
 
 if TYPE_CHECKING:
     from scoresample.density.posterior import Posterior
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
 Position = dict[str, Float[Array, "..."]]
 
 
-class HeldFluxes(AbstractDensity):
+class HeldFluxes(AbstractClimbed):
     r"""A posterior given its fluxes.
 
     .. math:: \log p(u) + \log p(Y | u, A)
@@ -35,20 +34,7 @@ class HeldFluxes(AbstractDensity):
     posterior: "Posterior"
     flux: Float[Array, "band column"]
 
-    @property
-    def score_only_terms(self) -> tuple[str, ...]:
-        return self.posterior.score_only_terms
-
     def explicit(self, position: Position) -> Float[Array, ""]:
         posterior = self.posterior
         fit = posterior.likelihood.log_prob_at(posterior.values(position), self.flux)
         return fit + posterior.explicit_prior(position)
-
-    def score_only(self, position: Position) -> Position:
-        return self.posterior.score_only(position)
-
-    def local_scale(self, position: Position) -> list[Block]:
-        return self.posterior.local_scale(position)
-
-    def for_compilation(self) -> AbstractDensity:
-        return type(self)(self.posterior.for_compilation(), self.flux)

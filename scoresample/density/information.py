@@ -97,7 +97,10 @@ class Information(NamedTuple):
         """Return the matrix times columns."""
         height, width = self.seen.root_weight.shape[1:]
         # Pixels to frame and back: sums, since components of one object share pixels.
-        place = _places(self.y, self.x, height, width)
+        place = scipy.sparse.csr_array(
+            (np.ones(self.y.size), (self.y * width + self.x, np.arange(self.y.size))),
+            shape=(height * width, self.y.size),
+        )
         total = np.zeros_like(columns)
         for band, (factor, mixed, inverse) in enumerate(
             zip(self.factors, self.mixed, self.inverse_fisher, strict=True)
@@ -124,13 +127,6 @@ def information_of(posterior, seen, members, values, brightness) -> Information:
     fisher += np.asarray(posterior.flux_prior.precision, float)
     inverse_fisher = np.linalg.pinv(fisher, rcond=1e-12, hermitian=True)
     return Information(y, x, factors, mixed, inverse_fisher, seen)
-
-
-def _places(y, x, height: int, width: int) -> scipy.sparse.csr_array:
-    """Return the matrix that lays values at pixels of a frame; those at one pixel add up."""
-    return scipy.sparse.csr_array(
-        (np.ones(y.size), (y * width + x, np.arange(y.size))), shape=(height * width, y.size)
-    )
 
 
 def visibility(seen: Seen, source, values):

@@ -69,12 +69,10 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         information = information_of(posterior, seen, members, values, brightness)
         dtype = np.asarray(position[names[0]]).dtype
         arounds = [free[name].prior.around(position[name]) for name in names]
-        if all(around is not None for around in arounds):
-            blocks.append((names, _scale_where_seen(arounds, information, dtype)))
-            used.update(names)
-            continue
         priors = [free[name].scale() for name in names]
-        if size > MAX_DENSE:
+        if all(around is not None for around in arounds):
+            scale = _scale_where_seen(arounds, information, dtype)
+        elif size > MAX_DENSE:
             prior = block_diagonal(priors)
             scale = scale_of_posterior(prior, information.apply, NUM_DIRECTIONS, dtype)
         else:

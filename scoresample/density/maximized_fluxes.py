@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from scoresample.density.base import AbstractDensity
-from scoresample.density.local_scale import Block, scatter_cost
+from scoresample.density.climbed import AbstractClimbed
+from scoresample.density.local_scale import scatter_cost
 
 if TYPE_CHECKING:
     from scoresample.density.posterior import Posterior
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Position = dict[str, Float[Array, "..."]]
 
 
-class MaximizedFluxes(AbstractDensity):
+class MaximizedFluxes(AbstractClimbed):
     r"""A posterior with its fluxes at their maximum instead of integrated out.
 
     .. math:: \log p(u) + \max_A \Big[\log p(Y | u, A) + \log p(A) - \tfrac12 \sum_{bk} R_{bk} A_{bk}^2\Big]
@@ -38,10 +38,6 @@ class MaximizedFluxes(AbstractDensity):
     posterior: "Posterior"
     restraint: Float[Array, "band column"]
 
-    @property
-    def score_only_terms(self) -> tuple[str, ...]:
-        return self.posterior.score_only_terms
-
     def explicit(self, position: Position) -> Float[Array, ""]:
         posterior = self.posterior
         columns = posterior.columns(posterior.values(position))
@@ -49,15 +45,6 @@ class MaximizedFluxes(AbstractDensity):
         precision = posterior.flux_prior.precision + held
         solution = posterior.likelihood.solve(columns, posterior.flux_prior.mean, precision)
         return solution.log_maximum + posterior.explicit_prior(position)
-
-    def score_only(self, position: Position) -> Position:
-        return self.posterior.score_only(position)
-
-    def local_scale(self, position: Position) -> list[Block]:
-        return self.posterior.local_scale(position)
-
-    def for_compilation(self) -> AbstractDensity:
-        return type(self)(self.posterior.for_compilation(), self.restraint)
 
 
 def maximized_fluxes(posterior: "Posterior") -> MaximizedFluxes:

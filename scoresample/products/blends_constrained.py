@@ -22,8 +22,9 @@ from scoresample.models.first_light import mirror_minimum
 from scoresample.models.initialization import initialize_scene
 from scoresample.models.morphology import PixelMorphology, to_coordinate, to_morphology
 from scoresample.models.scene import Scene
-from scoresample.products.blends_methods import other_start, read_blend
+from scoresample.products.blends_methods import other_start
 from scoresample.products.blends_scene import Estimate, Found, Truth
+from scoresample.products.pipeline import read_scene
 from scoresample.products.pipeline_settings import RunSettings
 
 MAX_STEPS, TOLERANCE = 500, 1e-4
@@ -102,7 +103,7 @@ def run_constrained(
         If ``proxmin`` is not installed.
     """
     proxmin = _proxmin()
-    observation, catalog = read_blend(path, settings)
+    observation, catalog = read_scene(path, settings)
     scene = initialize_scene(
         observation, catalog, background=settings.background, two_components_above=np.inf
     )

@@ -10,20 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
-from scoresample.data.catalog import Catalog
-from scoresample.data.observation import Observation
-from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.verdict import diagnose
 from scoresample.models.initialization import gaussian_morphology, initialize_scene
-from scoresample.models.load import load_prior
 from scoresample.models.morphology import PixelMorphology, SersicProfile, to_morphology
 from scoresample.models.priors_numpyro import default_shape_priors
 from scoresample.models.scene import Scene
 from scoresample.models.source import Source, make_source
 from scoresample.products.blends_scene import Estimate, Found, Truth, from_draws, from_normal
 from scoresample.products.photometry import flux_samples, mean_object_images, object_images
-from scoresample.products.pipeline import prepare, sample_as_set
+from scoresample.products.pipeline import prepare, prior_of, read_scene, sample_as_set
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.optimize import find_map
 
@@ -54,17 +50,6 @@ def other_start(scene: Scene, variant: str) -> Scene:
     return scene
 
 
-def read_blend(path: Path, settings: RunSettings) -> tuple[Observation, Catalog]:
-    """Return the observation and the detections of a scene file, as ``run`` reads them."""
-    observation = read_observation(
-        path, bad_planes=settings.bad_planes or None, psf_bands=settings.psf_bands or None
-    )
-    catalog = read_catalog(path, frame=observation.frame)
-    if not settings.stars:
-        catalog = dataclasses.replace(catalog, is_star=np.zeros(len(catalog), bool))
-    return observation, catalog
-
-
 def lay_out(
     path: Path, truth: Truth, settings: RunSettings, variant: str, uniform: np.random.Generator
 ) -> Posterior:
@@ -86,10 +71,7 @@ def lay_out(
         catalog = dataclasses.replace(problem.catalog, centers=centers)
         scene = initialize_scene(posterior.observation, catalog, background=settings.background)
         more = {"center": default_shape_priors()["center"]}
-    prior = load_prior(
-        settings.prior, noise_level=settings.noise_level, hides_noise=settings.prior_noise == "hidden"
-    )
-    return Posterior(scene, posterior.observation, image=prior, **more)
+    return Posterior(scene, posterior.observation, image=prior_of(settings), **more)
 
 
 def run_posterior(
@@ -137,7 +119,7 @@ def run_oracle(
 
     in every band, with columns M of the true images per unit of flux, and of ones.
     """
-    observation = read_blend(path, settings)[0]
+    observation = read_scene(path, settings)[0]
     data, weights = np.asarray(observation.images, float), np.asarray(observation.inverse_variance, float)
     unit = truth.images / truth.images.sum(axis=(2, 3), keepdims=True)
     flux, sd = np.zeros(truth.flux.shape), np.zeros(truth.flux.shape)
@@ -163,7 +145,7 @@ def run_parametric(
 ) -> Found:
     """Fit Sersic profiles to all galaxies, and points to all stars, at once: free fluxes, centers, sizes, indices,
     ellipticities and background, at their most probable under `default_shape_priors`."""
-    observation, catalog = read_blend(path, settings)
+    observation, catalog = read_scene(path, settings)
     scene = initialize_scene(
         observation, catalog, background=settings.background, two_components_above=np.inf
     )

@@ -9,8 +9,8 @@ from jaxtyping import Float, PRNGKeyArray
 from scoresample.data.observation import Observation
 from scoresample.errors import ConfigError
 from scoresample.models.first_light import sky_level
-from scoresample.products.blends_methods import read_blend
 from scoresample.products.blends_scene import Estimate, Found, Truth
+from scoresample.products.pipeline import read_scene
 from scoresample.products.pipeline_settings import RunSettings
 
 MAX_STEPS, TOLERANCE = 200, 1e-4
@@ -32,7 +32,7 @@ def run_scarlet2(
         If ``scarlet2`` is not installed.
     """
     scarlet2 = _scarlet2()
-    observation, catalog = read_blend(path, settings)
+    observation, catalog = read_scene(path, settings)
     scarlet2.set_validation(False)  # it prints to stdout
     seen = _without_sky(scarlet2, observation)
     frame = scarlet2.Frame.from_observations(seen)

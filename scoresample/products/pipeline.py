@@ -16,6 +16,7 @@ from astropy.table import QTable
 from jaxtyping import PRNGKeyArray
 
 from scoresample.data.catalog import Catalog
+from scoresample.data.observation import Observation
 from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Position, Posterior
 from scoresample.diagnostics.audit import audit_of
@@ -26,6 +27,7 @@ from scoresample.diagnostics.verdict import Diagnosis, diagnose
 from scoresample.errors import ScoresampleError, ScoresampleWarning
 from scoresample.models.initialization import initialize_scene
 from scoresample.models.load import load_prior, prior_hash
+from scoresample.models.priors import AbstractLogPrior
 from scoresample.numerics.tree_files import load_tree, save_checkpoint
 from scoresample.products.archive import save_draws, save_report
 from scoresample.products.catalog import flux_catalog, flux_draws
@@ -56,6 +58,7 @@ from scoresample.products.tables import read_flux_catalog, write_catalog
 from scoresample.samplers.annealed import AnnealedLangevin
 from scoresample.samplers.base import Draws
 from scoresample.samplers.checkpoint import fingerprint, read_note
+from scoresample.samplers.endings import Deadline
 from scoresample.samplers.hmc import HMC, MALA, NUTS
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace
@@ -162,7 +165,7 @@ def run_scene(
         Input that cannot be used; with ``resume``, an interrupted run of another file or other settings.
     """
     settings = RunSettings() if settings is None else settings
-    folder, seconds, begun = Path(out), {}, time.perf_counter()
+    folder, seconds, deadline = Path(out), {}, Deadline(settings.max_seconds)
     with noting_warnings() as warned:
         with _timing(seconds, "read"):
             problem = prepare(path, settings)
@@ -172,11 +175,11 @@ def run_scene(
             return SceneResult(problem.name, "done", report["verdict"]["converged"], table, report)
         folder.mkdir(parents=True, exist_ok=True)
         with _timing(seconds, "map"):
-            best = climb(problem, settings, folder, begun, resume=resume, progress=progress)
+            best = climb(problem, settings, folder, deadline, resume=resume, progress=progress)
         if best.status == "interrupted":
             return SceneResult(problem.name, "interrupted", False, None, {})
         with _timing(seconds, "sample"):
-            draws = draw(problem, settings, best, folder, begun, resume=resume, progress=progress)
+            draws = draw(problem, settings, best, folder, deadline, resume=resume, progress=progress)
         with noting_ctrl_c() as stop_if_pressed:  # the draws are done: what remains is written first
             with _timing(seconds, "diagnose"):
                 diagnosis = diagnose(draws)
@@ -198,15 +201,8 @@ def run_scene(
 
 def prepare(path: str | Path, settings: RunSettings) -> Problem:
     """Read a scene file and lay out its posterior; raises `ScoresampleError` for input that cannot be used."""
-    observation = read_observation(
-        path, bad_planes=settings.bad_planes or None, psf_bands=settings.psf_bands or None
-    )
-    catalog = read_catalog(path, frame=observation.frame)
-    if not settings.stars:
-        catalog = dataclasses.replace(catalog, is_star=np.zeros(len(catalog), bool))
-    prior = load_prior(
-        settings.prior, noise_level=settings.noise_level, hides_noise=settings.prior_noise == "hidden"
-    )
+    observation, catalog = read_scene(path, settings)
+    prior = prior_of(settings)
     try:
         scene = initialize_scene(observation, catalog, background=settings.background)
     except ScoresampleError as error:
@@ -221,18 +217,36 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     return Problem(provenance, catalog, posterior)
 
 
+def read_scene(path: str | Path, settings: RunSettings) -> tuple[Observation, Catalog]:
+    """Return the observation and the detections of a scene file, as settings say."""
+    observation = read_observation(
+        path, bad_planes=settings.bad_planes or None, psf_bands=settings.psf_bands or None
+    )
+    catalog = read_catalog(path, frame=observation.frame)
+    if not settings.stars:
+        catalog = dataclasses.replace(catalog, is_star=np.zeros(len(catalog), bool))
+    return observation, catalog
+
+
+def prior_of(settings: RunSettings) -> AbstractLogPrior:
+    """Return the prior of galaxy images that settings ask for."""
+    return load_prior(
+        settings.prior, noise_level=settings.noise_level, hides_noise=settings.prior_noise == "hidden"
+    )
+
+
 def climb(
     problem: Problem,
     settings: RunSettings,
     folder: Path,
-    begun: float,
+    deadline: Deadline,
     *,
     resume: bool = False,
     progress: bool = False,
 ) -> MAPResult:
     """Find the MAP and keep it in ``map.npz``, or take it from there when resuming.
 
-    ``begun`` is the `time.perf_counter` that ``settings.max_seconds`` count from.
+    ``deadline`` is that of the scene.
     """
     path = folder / MAP
     if resume and path.exists():
@@ -242,7 +256,7 @@ def climb(
     best = find_map(
         problem.posterior,
         max_steps=settings.max_steps,
-        max_seconds=_seconds_left(settings, begun),
+        max_seconds=deadline.seconds_left,
         progress=progress,
     )
     _warn_of_shown_noise(problem.posterior, best)
@@ -255,27 +269,27 @@ def draw(
     settings: RunSettings,
     best: MAPResult,
     folder: Path,
-    begun: float,
+    deadline: Deadline,
     *,
     resume: bool = False,
     progress: bool = False,
 ) -> Draws:
     """Draw from the posterior, with a checkpoint on the way, and keep the draws in ``draws.nc``.
 
-    ``begun`` is the `time.perf_counter` that ``settings.max_seconds`` count from.
+    ``deadline`` is that of the scene.
     """
     checkpoint = folder / CHECKPOINT
     if not resume:
         for path in (checkpoint, folder / STARTS):  # they would be resumed from
             path.unlink(missing_ok=True)
-    starts = begin(problem, settings, best, folder, begun, progress=progress)
+    starts = begin(problem, settings, best, folder, deadline, progress=progress)
     key = _keys(problem, settings)[0]
     draws = sample_as_set(
         key,
         problem.posterior,
         settings,
         best.position if starts is None else starts.positions,
-        max_seconds=_seconds_left(settings, begun),
+        max_seconds=deadline.seconds_left,
         progress=progress,
         checkpoint=checkpoint,
     )
@@ -297,14 +311,13 @@ def begin(
     settings: RunSettings,
     best: MAPResult,
     folder: Path,
-    begun: float,
+    deadline: Deadline,
     *,
     progress: bool = False,
 ) -> Starts | None:
     """Find dispersed starts, and keep them in ``starts.npz`` until the draws are done; or take them from there.
 
-    None where chains begin around the MAP. ``begun`` is the `time.perf_counter` that ``settings.max_seconds`` count
-    from.
+    None where chains begin around the MAP. ``deadline`` is that of the scene.
     """
     if settings.starts == "map" or settings.sampler == "laplace":  # which has no chains
         return None
@@ -319,7 +332,7 @@ def begin(
         problem.posterior,
         best.position,
         num,
-        max_seconds=_seconds_left(settings, begun),
+        max_seconds=deadline.seconds_left,
         progress=progress,
     )
     save_checkpoint(path, starts, {"fingerprint": mark})
@@ -403,13 +416,6 @@ def _warn_of_shown_noise(posterior: Posterior, best: MAPResult) -> None:
             ScoresampleWarning,
             stacklevel=2,
         )
-
-
-def _seconds_left(settings: RunSettings, begun: float) -> float | None:
-    """Return how much of its time a run has left; None for any time."""
-    return (
-        None if settings.max_seconds is None else max(0.0, begun + settings.max_seconds - time.perf_counter())
-    )
 
 
 def _keys(problem: Problem, settings: RunSettings):

@@ -1,7 +1,6 @@
 """The steps of a run one at a time: each reads what the one before left in the folder."""
 
 import dataclasses
-import time
 from pathlib import Path
 
 from astropy.table import QTable
@@ -31,6 +30,7 @@ from scoresample.products.pipeline_report import chi2_per_pixel, make_report, no
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.report_page import write_page
 from scoresample.samplers.base import Draws
+from scoresample.samplers.endings import Deadline
 from scoresample.samplers.optimize import MAPResult
 
 
@@ -38,10 +38,10 @@ def map_scene(
     path: str | Path, out: str | Path, settings: RunSettings, *, progress: bool = False
 ) -> tuple[MAPResult, dict]:
     """Find the MAP of a scene file, write ``map.npz``, and return it with its chi-square per pixel."""
-    begun, folder = time.perf_counter(), Path(out)
+    deadline, folder = Deadline(settings.max_seconds), Path(out)
     problem = prepare(path, settings)
     folder.mkdir(parents=True, exist_ok=True)
-    best = climb(problem, settings, folder, begun, progress=progress)
+    best = climb(problem, settings, folder, deadline, progress=progress)
     return best, chi2_per_pixel(problem.posterior, best.position)
 
 
@@ -49,11 +49,11 @@ def sample_scene(
     path: str | Path, out: str | Path, settings: RunSettings, *, resume: bool = False, progress: bool = False
 ) -> Draws:
     """Draw from the posterior, from ``map.npz`` on and with its model, and write ``draws.nc``."""
-    begun, folder = time.perf_counter(), Path(out)
+    deadline, folder = Deadline(settings.max_seconds), Path(out)
     settings = dataclasses.replace(settings, **model_settings(folder / MAP))
     problem = prepare(path, settings)
     best = load_map(folder / MAP, problem.posterior, problem.provenance, settings)
-    return draw(problem, settings, best, folder, begun, resume=resume, progress=progress)
+    return draw(problem, settings, best, folder, deadline, resume=resume, progress=progress)
 
 
 def diagnose_scene(path: str | Path, out: str | Path) -> Diagnosis:

@@ -1,6 +1,5 @@
 """Data gain against closed forms."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,7 +13,6 @@ from scoresample.diagnostics.data_gain import data_gain
 from scoresample.errors import ConfigError, DataError
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
-from scoresample.models.priors import AbstractPrior
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
@@ -22,17 +20,6 @@ from scoresample.samplers.base import Draws
 
 SHAPE = (14, 14)
 CHAINS, STEPS = 4, 100
-
-
-class ScoreOnly(AbstractPrior):
-    """A prior of which only the score is told."""
-
-    image_prior: eqx.Module
-    name: str = eqx.field(static=True, default="hidden")
-    noise_level: float = eqx.field(static=True, default=0.14)
-
-    def score(self, value):
-        return self.image_prior.score(value)
 
 
 def make_posterior(**settings):
@@ -105,8 +92,8 @@ def test_images_of_a_transformed_distribution_are_drawn_in_their_own_coordinate(
     np.testing.assert_allclose(np.mean(gain.pixels["galaxy_0"]), wide / narrow, rtol=0.05)
 
 
-def test_a_prior_known_by_its_score_alone_has_no_gain():
-    hidden = ScoreOnly(load_gaussian_prior().for_shape((7, 7)))
+def test_a_prior_known_by_its_score_alone_has_no_gain(score_only):
+    hidden = score_only(load_gaussian_prior().for_shape((7, 7)))
     posterior = make_posterior(priors={"galaxy_0.image": hidden})
     gain = data_gain(jax.random.key(0), make_draws(posterior, 1), num_prior=10)
     assert np.isnan(gain.pixels["galaxy_0"]).all() and np.isfinite(gain.pixels["galaxy_1"]).all()

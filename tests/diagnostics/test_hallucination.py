@@ -1,6 +1,5 @@
 """Hallucination scores against dense Hessians, and what they say of bright and faint galaxies."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +15,6 @@ from scoresample.errors import ConfigError, DataError, PositionError, Scoresampl
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.morphology import PointSource, to_morphology
-from scoresample.models.priors import AbstractPrior
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
@@ -26,17 +24,6 @@ from scoresample.samplers.optimize import MAPHistory, MAPResult
 SHAPE = (16, 15)
 CENTERS = np.array([[7.3, 6.2], [8.0, 10.0], [12.4, 3.1]])  # the second box reaches over the edge
 FLUX = np.array([[3000.0, 5000.0], [40.0, 30.0], [100.0, 400.0]])
-
-
-class ScoreOnly(AbstractPrior):
-    """A prior of which only the score is told."""
-
-    image_prior: eqx.Module
-    name: str = eqx.field(static=True, default="hidden")
-    noise_level: float = eqx.field(static=True, default=0.14)
-
-    def score(self, value):
-        return self.image_prior.score(value)
 
 
 def gaussian(shape, center, sigma):
@@ -194,43 +181,42 @@ def test_draws_are_averaged(posterior, position):
     np.testing.assert_allclose(found.standard_error["galaxy_0"], scatter, rtol=1e-3, atol=1e-6)
 
 
-def probe_z(image_prior, exact, seed):
+def probe_z(prior, exact, seed):
     """Z-value per pixel of a probed diagonal, with few probes and a wide goal."""
-    u = jnp.broadcast_to(image_prior.mean, (3, *image_prior.mean.shape))
-    diagonals, error, count, enough = prior_diagonal(
-        jax.random.key(seed), ScoreOnly(image_prior), u, 0.3, 400
-    )
+    mean = prior.image_prior.mean
+    u = jnp.broadcast_to(mean, (3, *mean.shape))
+    diagonals, error, count, enough = prior_diagonal(jax.random.key(seed), prior, u, 0.3, 400)
     assert enough
     assert 0 < count < 400 + 3 * BATCH
     return (diagonals.mean(axis=0) - exact) / np.maximum(error, 1e-9)
 
 
-def test_probes_of_a_score_find_the_diagonal(seed_shift):
+def test_probes_of_a_score_find_the_diagonal(seed_shift, score_only):
     image_prior = load_gaussian_prior().for_shape((9, 9))
     exact = np.asarray(image_prior.precision_diagonal())
-    z = probe_z(image_prior, exact, 3 + seed_shift)
+    z = probe_z(score_only(image_prior), exact, 3 + seed_shift)
     assert np.sqrt(np.mean(z**2)) < 1.5
     assert np.abs(z).max() < 6
 
 
-def test_that_test_sees_a_half_too_large_a_diagonal(seed_shift):
+def test_that_test_sees_a_half_too_large_a_diagonal(seed_shift, score_only):
     image_prior = load_gaussian_prior().for_shape((9, 9))
-    z = probe_z(image_prior, 1.5 * np.asarray(image_prior.precision_diagonal()), 3 + seed_shift)
+    z = probe_z(score_only(image_prior), 1.5 * np.asarray(image_prior.precision_diagonal()), 3 + seed_shift)
     assert np.sqrt(np.mean(z**2)) > 2
 
 
-def test_unit_vectors_are_taken_where_they_cost_less():
+def test_unit_vectors_are_taken_where_they_cost_less(score_only):
     image_prior = load_gaussian_prior().for_shape((7, 7))
     found, error, count, enough = prior_diagonal(
-        jax.random.key(0), ScoreOnly(image_prior), image_prior.mean[None], 1e-3, 1000
+        jax.random.key(0), score_only(image_prior), image_prior.mean[None], 1e-3, 1000
     )
     np.testing.assert_allclose(found[0], image_prior.precision_diagonal(), rtol=1e-3)
     assert (count, enough) == (0, True)
     assert np.all(error == 0)
 
 
-def test_score_only_priors_are_graded_too(scene_and_observation, position, hall):
-    prior = ScoreOnly(load_gaussian_prior().for_shape((9, 9)))
+def test_score_only_priors_are_graded_too(scene_and_observation, position, hall, score_only):
+    prior = score_only(load_gaussian_prior().for_shape((9, 9)))
     posterior = Posterior(*scene_and_observation, image=None, center=None, priors={"galaxy_0.image": prior})
     mine = {"galaxy_0.image": position["galaxy_0.image"]}
     found = hallucination_score(jax.random.key(1), posterior, mine, relative_error=1e-3)

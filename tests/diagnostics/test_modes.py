@@ -1,6 +1,5 @@
 """Modes of data and prior against dense algebra, and what masks and neighbours do to them."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,23 +15,11 @@ from scoresample.errors import ConfigError
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.morphology import PointSource, to_morphology
-from scoresample.models.priors import AbstractPrior
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
 
 SHAPE = (16, 18)
-
-
-class ScoreOnly(AbstractPrior):
-    """A prior of which only the score is told."""
-
-    image_prior: eqx.Module
-    name: str = eqx.field(static=True, default="hidden")
-    noise_level: float = eqx.field(static=True, default=0.14)
-
-    def score(self, value):
-        return self.image_prior.score(value)
 
 
 def gaussian(shape, center, sigma):
@@ -136,9 +123,9 @@ def test_that_test_tells_free_neighbours_from_fixed_ones(posterior, position, fo
     assert np.all(found["galaxy_1"].strength < 0.98 * fixed[:-6:-1])
 
 
-def test_the_root_of_a_prior_known_by_its_score_alone_is_that_of_its_density():
+def test_the_root_of_a_prior_known_by_its_score_alone_is_that_of_its_density(score_only):
     image_prior = load_gaussian_prior().for_shape((9, 9))
-    parameter = Parameter("hidden.image", ScoreOnly(image_prior), (9, 9))
+    parameter = Parameter("hidden.image", score_only(image_prior), (9, 9))
     root = prior_root(jax.random.key(0), parameter, image_prior.mean[None], 81)
     matrix = np.asarray(jax.vmap(root.apply)(jnp.eye(81)), float).T
     exact = image_prior.covariance()
