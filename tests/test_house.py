@@ -158,7 +158,7 @@ def test_the_lock_has_every_dependency_and_names_no_host():
     assert len(lock.splitlines()) == len(re.findall(r"^[\w.-]+==\S+(?: ; .+)?$", lock, flags=re.MULTILINE))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     wanted = project["project"]["dependencies"] + project["dependency-groups"]["dev"]
-    for extra in ("plot", "sim", "test"):
+    for extra in ("plot", "sim", "bench", "test"):
         wanted += project["project"]["optional-dependencies"][extra]
     names = {re.match(r"[\w.-]+", requirement)[0] for requirement in wanted} - {"scoresample"}
     assert names <= locked, f"not locked: {names - locked}; see CONTRIBUTING for the command"

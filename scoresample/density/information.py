@@ -1,5 +1,6 @@
 """What an observation knows of images on the model grid: the Gauss-Newton information, fluxes projected out."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import equinox as eqx
@@ -67,6 +68,8 @@ class Information(NamedTuple):
     ----------
     y, x
         Pixels of the frame that the values belong to.
+    boxes
+        Origin (y, x) and shape of the box of each image.
     factors
         V of each band, 0 off the frame.
     mixed, inverse_fisher
@@ -77,6 +80,7 @@ class Information(NamedTuple):
 
     y: np.ndarray
     x: np.ndarray
+    boxes: list[tuple[tuple[int, int], tuple[int, int]]]
     factors: Float[np.ndarray, "band n"]
     mixed: Float[np.ndarray, "band n column"]
     inverse_fisher: Float[np.ndarray, "band column column"]
@@ -84,13 +88,20 @@ class Information(NamedTuple):
 
     def dense(self) -> Float[np.ndarray, "n n"]:
         """Return the matrix."""
-        grid, total = self.seen.grid, np.zeros((self.y.size, self.y.size))
-        lag_y, lag_x = (self.y[:, None] - self.y) % grid[0], (self.x[:, None] - self.x) % grid[1]
-        for factor, mixed, inverse, correlation in zip(
-            self.factors, self.mixed, self.inverse_fisher, self.seen.correlation, strict=True
-        ):
-            total += factor[:, None] * correlation[lag_y, lag_x] * factor
-            total -= mixed @ inverse @ mixed.T
+        mixed = np.concatenate(self.mixed, axis=1)
+        total = np.concatenate(
+            [-m @ inverse for m, inverse in zip(self.mixed, self.inverse_fisher, strict=True)], axis=1
+        )
+        total = total @ mixed.T
+        begins = np.cumsum([0, *(height * width for _, (height, width) in self.boxes)])
+        parts = [slice(*ends) for ends in pairwise(begins)]
+        for rows, first in zip(parts, self.boxes, strict=True):
+            for columns, second in zip(parts, self.boxes, strict=True):
+                block = total[rows, columns].reshape(*first[1], *second[1])
+                for factor, correlation in zip(self.factors, self.seen.correlation, strict=True):
+                    left = factor[rows].reshape(*first[1], 1, 1)
+                    right = factor[columns].reshape(second[1])
+                    block += left * _of_lags(correlation, first, second) * right
         return total
 
     def apply(self, columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
@@ -114,9 +125,11 @@ class Information(NamedTuple):
 
 def information_of(posterior, seen, members, values, brightness) -> Information:
     """Return the information on the images of one object."""
-    pixels, factors = [], []
+    pixels, factors, boxes = [], [], []
     for index in members:
-        where, visible = visibility(seen, posterior.scene.sources[index], values)
+        source = posterior.scene.sources[index]
+        where, visible = visibility(seen, source, values)
+        boxes.append((source.origin, source.shape))
         factors.append(brightness[:, index, None] * visible)
         pixels.append(where)
     (y, x), factors = np.concatenate(pixels, axis=1), np.concatenate(factors, axis=1)
@@ -126,7 +139,14 @@ def information_of(posterior, seen, members, values, brightness) -> Information:
     fisher = np.einsum("kbyx,lbyx->bkl", images, correlated)
     fisher += np.asarray(posterior.flux_prior.precision, float)
     inverse_fisher = np.linalg.pinv(fisher, rcond=1e-12, hermitian=True)
-    return Information(y, x, factors, mixed, inverse_fisher, seen)
+    return Information(y, x, boxes, factors, mixed, inverse_fisher, seen)
+
+
+def _of_lags(correlation: Float[np.ndarray, "gy gx"], first, second) -> Float[np.ndarray, "h1 w1 h2 w2"]:
+    """Return the correlation of each pixel of one box with each of another, a view of that of all their lags."""
+    lags = [np.arange(1 - n2, n1) + o1 - o2 for o1, n1, o2, n2 in zip(*first, *second, strict=True)]
+    of_lags = correlation[np.ix_(*(lag % size for lag, size in zip(lags, correlation.shape, strict=True)))]
+    return np.lib.stride_tricks.sliding_window_view(of_lags, second[1])[:, :, ::-1, ::-1]
 
 
 def visibility(seen: Seen, source, values):

@@ -18,6 +18,7 @@ from scoresample.numerics.linear import (
     scale_from_precision,
     scale_of_posterior,
 )
+from scoresample.numerics.threads import in_one_thread
 
 if TYPE_CHECKING:
     from scoresample.density.posterior import Posterior
@@ -29,6 +30,7 @@ NUM_DIRECTIONS = 400
 Block = tuple[tuple[str, ...], Scale]
 
 
+@in_one_thread
 def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> list[Block]:
     r"""Return square roots of the posterior covariance, for groups of parameters, around a position.
 

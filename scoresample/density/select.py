@@ -52,9 +52,11 @@ def select_parameters(scene: Scene, by_kind: Mapping, by_name: Mapping) -> tuple
                 continue
             shape = tuple(jnp.shape(value))
             around = source.center if kind == "center" else None
-            made = prior if isinstance(prior, AbstractPrior) else as_prior(prior, around)
             at = (id(prior), shape)
-            if around is None:
-                made = ready.setdefault(at, made.for_shape(shape))
+            made = ready.get(at) if around is None else None
+            if made is None:
+                made = prior if isinstance(prior, AbstractPrior) else as_prior(prior, around)
+            if around is None and at not in ready:
+                made = ready[at] = made.for_shape(shape)
             free.append(Parameter(name, made, shape))
     return tuple(free)

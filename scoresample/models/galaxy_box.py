@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from scoresample.models.radial_tables import RadialTables, in_pixels
+from scoresample.numerics.threads import in_one_thread
 
 STRIDE = 8
 """Boxes are padded to multiples of this: networks halve them three times."""
@@ -95,6 +96,7 @@ class GalaxyBox(eqx.Module):
 
 
 @functools.lru_cache(maxsize=64)
+@in_one_thread
 def galaxy_box(
     tables: RadialTables, shape: tuple[int, int], padded: tuple[int, int] | None = None
 ) -> GalaxyBox:

@@ -12,6 +12,7 @@ from scoresample.models.gaussian_image import GaussianImagePrior, hold_center
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.radial_tables import RadialTables, in_pixels, read_tables
 from scoresample.numerics.linear import LowRankScale, scale_from_covariance
+from scoresample.numerics.threads import in_one_thread
 
 # Held-out galaxies in boxes of 40 pixels gain 21 nats from rank 64 to 96 and 8 more from 96 to 128; in boxes of
 # 20 pixels 0.8 and 0.1. The cost of a score is proportional to it.
@@ -59,6 +60,7 @@ class GaussianMorphologyPrior(AbstractLogPrior):
         if self.center_sigma is not None and not self.center_sigma > 0:
             raise ConfigError(f"center_sigma is {self.center_sigma}; it must be positive, or None.")
 
+    @in_one_thread
     def for_shape(self, shape: tuple[int, int]) -> GaussianImagePrior:
         """Return the prior on images of one shape (y, x), ready for use; costs O(pixels rank^2), once.
 

@@ -205,6 +205,6 @@ def dense_precision(scale: LowRankScale) -> Float[np.ndarray, "n n"]:
 
 def scale_from_precision(precision: Float[np.ndarray, "n n"], dtype) -> DenseScale:
     """Return the scale whose covariance is the inverse of a positive definite matrix."""
-    lower = scipy.linalg.cholesky(precision, lower=True)
-    inverse = scipy.linalg.solve_triangular(lower, np.eye(len(lower)), lower=True)
+    lower = scipy.linalg.cholesky(precision, lower=True, overwrite_a=True)
+    inverse, _ = scipy.linalg.lapack.dtrtri(lower, lower=True, overwrite_c=True)
     return DenseScale(jnp.asarray(inverse.T, dtype))

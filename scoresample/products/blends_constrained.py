@@ -219,7 +219,7 @@ def _silent(name: str) -> Generator[None, None, None]:
 
 def _proxmin():
     try:
-        import proxmin  # ty: ignore
+        import proxmin
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"method 'constrained' needs {error.name}; run pip install proxmin, or leave the method out."

@@ -60,12 +60,16 @@ def test_it_changes_coordinates_and_nothing_else(posterior, monkeypatch, max_den
         np.testing.assert_allclose(back[name], moved[name], rtol=1e-3, atol=1e-3)
 
 
-def test_the_information_of_large_boxes_is_that_of_small_ones(posterior):
+@pytest.mark.parametrize("members", [[0], [0, 1]])
+@pytest.mark.parametrize("shape", [(13, 13), (9, 9)])  # in the smaller one boxes reach over the edge
+def test_the_information_of_large_boxes_is_that_of_small_ones(make_scene, members, shape):
     """Products with the matrix, which is never formed for large boxes, against the matrix."""
+    scene = make_scene(galaxies=True, background=False, shape=shape)
+    posterior = Posterior(*scene, image=load_gaussian_prior())
     position = posterior.initial_position()
     brightness = np.asarray(posterior.brightness(position), float)
     values = posterior.values(position)
-    information = information_of(posterior, make_seen(posterior), [0], values, brightness)
+    information = information_of(posterior, make_seen(posterior), members, values, brightness)
     dense = information.dense()
     v = np.random.default_rng(3).normal(size=(len(dense), 4))
     np.testing.assert_allclose(information.apply(v), dense @ v, rtol=1e-8, atol=1e-8 * abs(dense).max())
