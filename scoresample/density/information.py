@@ -3,7 +3,6 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
@@ -13,6 +12,7 @@ from jaxtyping import Array, Float
 from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.models.psf import psf_transforms
 from scoresample.models.rendering import Renderer, make_renderer
+from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.fft import fast_shape
 
 
@@ -173,7 +173,7 @@ def _model_images(posterior, renderer: Renderer, index: int, values) -> Float[np
     return np.concatenate([images, np.ones((num_columns - len(images), *images.shape[1:]))])
 
 
-@eqx.filter_jit
+@quick_jit
 def _columns(renderer: Renderer, values: dict[str, Array], unit_flux: bool) -> Float[Array, "source 1 y x"]:
     return renderer.columns(values, unit_flux)
 

@@ -12,6 +12,7 @@ from scoresample.density.fluxes import FluxPosterior, solve_fluxes
 from scoresample.models.rendering import Renderer, make_renderer
 from scoresample.models.scene import Scene
 from scoresample.models.summed_rendering import SummedRenderer, make_summed_renderer
+from scoresample.numerics.compiling import jit_to_run_once
 
 
 class Likelihood(eqx.Module):
@@ -88,7 +89,7 @@ class Likelihood(eqx.Module):
         return -0.5 * jnp.sum(((self.data - model) * self.root_weight) ** 2)
 
 
-@eqx.filter_jit
+@jit_to_run_once
 def fit_fluxes(likelihood: Likelihood, values: dict[str, Array]) -> FluxPosterior:
     """Return the fit of fluxes with given morphologies; its ``unit`` are the errors if all other fluxes were known.
 
@@ -139,7 +140,7 @@ def _a_center_is_dark(scene: Scene, weights: np.ndarray) -> bool:
     return any((weights[:, y, x] == 0).any() for y, x in at)
 
 
-@eqx.filter_jit
+@jit_to_run_once
 def _hardly_seen(
     renderer: Renderer, values: dict[str, Array], weights: Float[Array, "band y x"]
 ) -> Bool[Array, "band source"]:

@@ -22,6 +22,7 @@ from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
 from scoresample.models.load import load_prior
 from scoresample.models.scene import Scene
+from scoresample.numerics.compiling import quick_jit
 
 Position = dict[str, Float[Array, "..."]]
 
@@ -295,12 +296,12 @@ class Posterior(AbstractDensity):
         return "\n".join(["Posterior", *(f"  {line}" for line in (*lines, *map(str, self.parameters)))])
 
 
-@eqx.filter_jit
+@quick_jit
 def _solve(posterior: Posterior, values: dict[str, Array]) -> FluxPosterior:
     return posterior.solve(posterior.columns(values))
 
 
-@eqx.filter_jit
+@quick_jit
 def _amplitudes(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
     if not posterior.collapse:
         return posterior.given_amplitudes(position)
@@ -308,7 +309,7 @@ def _amplitudes(posterior: Posterior, position: Position) -> Float[Array, "band 
     return _solve(posterior, values).mean * posterior.totals(values)
 
 
-@eqx.filter_jit
+@quick_jit
 def _brightness(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
     values = posterior.values(position)
     sources = posterior.likelihood.renderer.totals(values)
@@ -318,7 +319,7 @@ def _brightness(posterior: Posterior, position: Position) -> Float[Array, "band 
     return mean / sources if posterior.unit_flux else mean
 
 
-@eqx.filter_jit
+@quick_jit
 def _source_images(posterior: Posterior, position: Position) -> Float[Array, "column band y x"]:
     values = posterior.values(position)
     columns = posterior.columns(values)
