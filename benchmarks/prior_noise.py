@@ -12,7 +12,7 @@ import argparse
 import numpy as np
 
 from scoresample.diagnostics.shown_noise import shown_noise
-from scoresample.products.pipeline import Problem, prepare
+from scoresample.products.pipeline_problem import Problem, prepare
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.optimize import find_map
 

@@ -235,10 +235,10 @@ class Posterior(AbstractDensity):
 
     def log_likelihood(self, position: Position) -> Float[Array, ""]:
         """Return the log-likelihood, with fluxes integrated out where they are collapsed."""
-        columns = self.columns(self.values(position))
+        values = self.values(position)
         if self.collapse:
-            return self.solve(columns).log_evidence
-        return self.likelihood.log_prob(columns, self.given_amplitudes(position))
+            return self.solve(self.columns(values)).log_evidence
+        return self.likelihood.log_prob_at(values, self.flux_prior.gather(values))
 
     @property
     def unit_flux(self) -> bool:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from scoresample.diagnostics.blend_targets import Target, find_targets
 from scoresample.diagnostics.bootstrap import bootstrap_error
-from scoresample.diagnostics.calibration_groups import BLENDEDNESS_EDGES, groups_of_fluxes, in_bins
+from scoresample.diagnostics.calibration_groups import BLENDEDNESS_EDGES, by_value, groups_of_fluxes, in_bins
 
 MAGNITUDE_EDGES = (-np.inf, 23, 24.5, 26, np.inf)
 BINS = {"i": ("magnitude", MAGNITUDE_EDGES), "blendedness": ("blendedness", BLENDEDNESS_EDGES)}
@@ -27,12 +27,12 @@ class BlendReport(NamedTuple):
     runs
         One row for each scene and method: how it ended, seconds, and notes such as R-hat.
     groups
-        For each estimate all objects, and those in bins of magnitude and blendedness: medians of the absolute flux
-        error and of the correlations, the first with its standard error by resampling scenes.
+        For each estimate all objects, those in bins of magnitude and blendedness, and those of each kind: medians of
+        the absolute flux error and of the correlations, the first with its standard error by resampling scenes.
     intervals
-        For each estimate with errors, in the band i and in all: coverage and pulls of all fluxes, and in bins of true
-        S/N (true flux over posterior sd) and true blendedness. Truths of a gallery are fixed, whatever the prior says
-        of them: a choice by what is true leaves error bars as right as they are.
+        For each estimate with errors, in the band i and in all: coverage and pulls of all fluxes, in bins of true S/N
+        (true flux over posterior sd) and true blendedness, and of each kind of object. Truths of a gallery are fixed,
+        whatever the prior says of them: a choice by what is true leaves error bars as right as they are.
     targets
         See `Target`.
     """
@@ -110,7 +110,7 @@ def judge_blends(results: Sequence[Mapping[str, Any]]) -> BlendReport:
 def _groups(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for label, part in table.groupby("estimate", sort=False):
-        for name, inside in in_bins(part, BINS):
+        for name, inside in in_bins(part, BINS) + by_value(part, "kind"):
             here = part[inside]
             if here.empty:
                 continue
@@ -137,7 +137,7 @@ def _intervals(table: pd.DataFrame) -> pd.DataFrame:
         fluxes = _fluxes(part)
         for bands, chosen in ((TARGET_BAND, fluxes[fluxes["band"] == TARGET_BAND]), ("all", fluxes)):
             if len(chosen):
-                groups = groups_of_fluxes(chosen, {})
+                groups = groups_of_fluxes(chosen, {}, "kind")
                 if len(groups):
                     found.append(groups.assign(estimate=label, bands=bands))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
@@ -147,7 +147,9 @@ def _fluxes(part: pd.DataFrame) -> pd.DataFrame:
     """Return a row for every flux of objects that have errors."""
     columns = ["truth", "flux", "sd", "pit", "crps", "crps_expected"]
     part = part.assign(band=part["bands"].map(list))
-    rows = part[["scene", "blendedness", "band", *columns]].explode(["band", *columns], ignore_index=True)
+    rows = part[["scene", "blendedness", "kind", "band", *columns]].explode(
+        ["band", *columns], ignore_index=True
+    )
     rows[columns] = rows[columns].astype(float)
     return rows.assign(snr=rows["truth"] / rows["sd"], pull=(rows["flux"] - rows["truth"]) / rows["sd"])
 

@@ -93,7 +93,8 @@ def _of_intervals(intervals: pd.DataFrame) -> list[Target]:
     """Return the targets of coverage and pulls in the band i."""
     if intervals.empty:
         return []
-    found, part = [], intervals[(intervals["estimate"] == "posterior") & (intervals["bands"] == "i")]
+    mine = (intervals["estimate"] == "posterior") & (intervals["bands"] == "i")
+    found, part = [], intervals[mine & ~intervals["group"].str.startswith("kind ")]
     for row in part.to_dict("records"):
         where = "" if row["group"] == "all" else f", {row['group']}"
         limits = {"pull_width": (0.85, 1.2)}

@@ -33,10 +33,19 @@ def in_bins(
     return bins
 
 
-def groups_of_fluxes(table: pd.DataFrame, tests: dict[str, float]) -> pd.DataFrame:
-    """Return a row for all fluxes, and one for every bin; tests of those with 10 scenes or more go into ``tests``."""
+def by_value(table: pd.DataFrame, column: str) -> list[tuple[str, pd.Series]]:
+    """Return which rows have each value of a column, by its name."""
+    return [(f"{column} {value}", table[column] == value) for value in sorted(table[column].unique())]
+
+
+def groups_of_fluxes(table: pd.DataFrame, tests: dict[str, float], kind: str | None = None) -> pd.DataFrame:
+    """Return a row for all fluxes, one for every bin, and one for every value of a column where that is asked for.
+
+    Tests of those with 10 scenes or more go into ``tests``.
+    """
     rows = []
     bins = in_bins(table, {"S/N": ("snr", SNR_EDGES), "blendedness": ("blendedness", BLENDEDNESS_EDGES)})
+    bins += [] if kind is None else by_value(table, kind)
     for name, inside in bins:
         part = table[inside]
         if part["scene"].nunique() < 2:

@@ -24,7 +24,7 @@ from scoresample.models.morphology import PixelMorphology, to_coordinate, to_mor
 from scoresample.models.scene import Scene
 from scoresample.products.blends_methods import other_start
 from scoresample.products.blends_scene import Estimate, Found, Truth
-from scoresample.products.pipeline import read_scene
+from scoresample.products.pipeline_problem import read_scene
 from scoresample.products.pipeline_settings import RunSettings
 
 MAX_STEPS, TOLERANCE = 500, 1e-4

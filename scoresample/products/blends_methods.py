@@ -19,7 +19,8 @@ from scoresample.models.scene import Scene
 from scoresample.models.source import Source, make_source
 from scoresample.products.blends_scene import Estimate, Found, Truth, from_draws, from_normal
 from scoresample.products.photometry import flux_samples, mean_object_images, object_images
-from scoresample.products.pipeline import prepare, prior_of, read_scene, sample_as_set
+from scoresample.products.pipeline_draws import sample_as_set
+from scoresample.products.pipeline_problem import prepare, prior_of, read_scene
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.optimize import find_map
 

@@ -10,7 +10,7 @@ from scoresample.data.observation import Observation
 from scoresample.errors import ConfigError
 from scoresample.models.first_light import sky_level
 from scoresample.products.blends_scene import Estimate, Found, Truth
-from scoresample.products.pipeline import read_scene
+from scoresample.products.pipeline_problem import read_scene
 from scoresample.products.pipeline_settings import RunSettings
 
 MAX_STEPS, TOLERANCE = 200, 1e-4

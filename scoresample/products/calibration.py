@@ -23,7 +23,7 @@ from scoresample.products.calibration_files import (
     write_calibration,
 )
 from scoresample.products.calibration_workers import Task, simulate_scenes
-from scoresample.products.pipeline import prepare
+from scoresample.products.pipeline_problem import prepare
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.checkpoint import fingerprint
 

@@ -17,7 +17,7 @@ from scoresample.diagnostics.tarp import tarp_value
 from scoresample.diagnostics.verdict import diagnose
 from scoresample.numerics.spread import spread_indices
 from scoresample.products.photometry import blendedness, mean_object_images
-from scoresample.products.pipeline import sample_as_set
+from scoresample.products.pipeline_draws import sample_as_set
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import find_map

@@ -7,16 +7,7 @@ from astropy.table import QTable
 
 from scoresample.diagnostics.verdict import Diagnosis, diagnose
 from scoresample.products.archive import save_report
-from scoresample.products.pipeline import (
-    check_fit,
-    climb,
-    draw,
-    picture,
-    picture_hallucination,
-    prepare,
-    score_hallucination,
-    tabulate,
-)
+from scoresample.products.pipeline_draws import climb, draw
 from scoresample.products.pipeline_files import (
     DRAWS,
     MAP,
@@ -26,6 +17,14 @@ from scoresample.products.pipeline_files import (
     read_stored,
     restore_draws,
 )
+from scoresample.products.pipeline_outputs import (
+    check_fit,
+    picture,
+    picture_hallucination,
+    score_hallucination,
+    tabulate,
+)
+from scoresample.products.pipeline_problem import prepare
 from scoresample.products.pipeline_report import chi2_per_pixel, make_report, noting_warnings
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.report_page import write_page

@@ -162,7 +162,7 @@ def test_numbers_that_fail_are_one_line_too(scoresample, tiny, tmp_path, one_lin
     def out_of_memory(*_, **__):
         raise RuntimeError("RESOURCE_EXHAUSTED: out of memory\nallocating 1 TiB")
 
-    monkeypatch.setattr("scoresample.products.pipeline.find_map", out_of_memory)
+    monkeypatch.setattr("scoresample.products.pipeline_draws.find_map", out_of_memory)
     one_line_error(scoresample("run", tiny, "-o", tmp_path / "out"), "RESOURCE_EXHAUSTED", "too large")
 
 

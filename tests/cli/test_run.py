@@ -228,7 +228,7 @@ def test_dispersed_starts_are_reported_and_a_resumed_run_has_the_same(
     scoresample("run", tiny, "-o", tmp_path, *dispersed)
     assert (tmp_path / "starts.npz").exists()
     monkeypatch.undo()
-    monkeypatch.setattr("scoresample.products.pipeline.dispersed_starts", None)  # not found again
+    monkeypatch.setattr("scoresample.products.pipeline_draws.dispersed_starts", None)  # not found again
     scoresample("run", tiny, "-o", tmp_path, *dispersed, "--resume")
     np.testing.assert_array_equal(fluxes(tmp_path), fluxes(tmp_path / "whole"))
     assert not (tmp_path / "starts.npz").exists()

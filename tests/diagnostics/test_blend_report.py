@@ -10,6 +10,7 @@ from scoresample.diagnostics.blend_targets import make_target
 from scoresample.diagnostics.bootstrap import bootstrap_error
 
 NUM_SCENES, NUM_OBJECTS = 60, 4
+KINDS = "disk", "merger"
 
 
 def test_flux_errors_are_of_totals_and_correlations_know_no_scale():
@@ -35,7 +36,7 @@ def results(seed, truth_factor=1.0, errors=1.0, worse=1.0, change=0.0, ess=400):
             true, flux = truth_factor * truth, truth + off
             z = (true - flux) / (errors * sd)
             rows = [
-                {"object": k, "kind": "disk", "known_star": False, "magnitude": 24.0 + k, "blendedness": 0.1 * k,
+                {"object": k, "kind": KINDS[k % 2], "known_star": False, "magnitude": 24.0 + k, "blendedness": 0.1 * k,
                  "flux_error": flux_error(flux, true)[k], "morphology": 0.999, "spectrum": 0.999, "truth": true[k],
                  "flux": flux[k]}
                 | ({} if name in ("constrained", "parametric", "map") else {
@@ -45,6 +46,23 @@ def results(seed, truth_factor=1.0, errors=1.0, worse=1.0, change=0.0, ess=400):
             found.append({"scene": scene, "method": name, "status": "done", "seconds": 1.0, "notes": {"ess": ess},
                           "bands": "gi", "objects": {name: rows}})  # fmt: skip
     return found
+
+
+def test_kinds_have_numbers_of_their_own_and_no_targets(seed_shift):
+    """Errors of mergers alone are made three times too small: their rows say so, those of disks do not."""
+    found = results(8 + seed_shift)
+    for result in found:
+        for row in result["objects"].get("posterior", ()):
+            if row["kind"] == "merger":
+                row["sd"] = row["sd"] / 3
+    report = judge_blends(found)
+    rows = report.intervals[
+        (report.intervals["estimate"] == "posterior") & (report.intervals["bands"] == "i")
+    ]
+    width = rows.set_index("group")["pull_width"]
+    assert abs(width["kind disk"] - 1) < 0.3 and abs(width["kind merger"] - 3) < 0.9
+    assert {"kind disk", "kind merger"} <= set(report.groups["group"])
+    assert not [target for target in report.targets if "kind" in target.name]
 
 
 def statuses(report, words):

@@ -6,7 +6,8 @@ import pytest
 
 import scoresample as ss
 from scoresample.diagnostics.hallucination import Hallucination
-from scoresample.products.pipeline import Problem, picture_hallucination
+from scoresample.products.pipeline_outputs import picture_hallucination
+from scoresample.products.pipeline_problem import Problem
 
 
 @pytest.fixture
