@@ -123,12 +123,16 @@ class Information(NamedTuple):
         return total
 
 
-def information_of(posterior, seen, members, values, brightness) -> Information:
-    """Return the information on the images of one object."""
+def information_of(posterior, seen, members, values, slopes, brightness) -> Information:
+    """Return the information on the images of one object, in the coordinates of samplers.
+
+    ``slopes`` are the derivatives of u by those, by name, where they are not 1.
+    """
     pixels, factors, boxes = [], [], []
     for index in members:
         source = posterior.scene.sources[index]
         where, visible = visibility(seen, source, values)
+        visible = visible * np.ravel(slopes.get(f"{source.name}.image", 1.0))
         boxes.append((source.origin, source.shape))
         factors.append(brightness[:, index, None] * visible)
         pixels.append(where)

@@ -55,6 +55,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     free = {parameter.name: parameter for parameter in posterior.parameters}
     brightness = np.asarray(posterior.brightness(position), float)
     seen, values = make_seen(posterior), posterior.values(position)
+    slopes = _slopes(posterior, position)
     blocks, used = [], set()
     for object_name in posterior.scene.objects:
         members = [
@@ -68,7 +69,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         size = sum(int(np.prod(free[name].shape)) for name in names)
         if not members:
             continue
-        information = information_of(posterior, seen, members, values, brightness)
+        information = information_of(posterior, seen, members, values, slopes, brightness)
         dtype = np.asarray(position[names[0]]).dtype
         arounds = [free[name].prior.around(position[name]) for name in names]
         priors = [free[name].scale() for name in names]
@@ -101,18 +102,24 @@ def scatter_cost(
     free = {parameter.name: parameter for parameter in posterior.parameters}
     brightness = np.asarray(posterior.brightness(position), float)
     cost, seen = np.zeros(posterior.flux_prior.mean.shape), None
-    values = posterior.values(position)
+    values, slopes = posterior.values(position), _slopes(posterior, position)
     for index, source in enumerate(posterior.scene.sources):
         name = f"{source.name}.image"
         if name not in free or not isinstance(source.morphology, PixelMorphology):
             continue
         seen = make_seen(posterior) if seen is None else seen
         _, visible = visibility(seen, source, values)
-        density = seen.correlation[:, :1, 0] * visible**2
+        density = seen.correlation[:, :1, 0] * (visible * np.ravel(slopes.get(name, 1.0))) ** 2
         known = np.asarray(free[name].scale().diagonal, float) ** -2
         variance = 1 / (known + brightness[:, index] ** 2 @ density)
         cost[:, index] = density @ variance
     return cost
+
+
+def _slopes(posterior: "Posterior", position) -> dict[str, Float[np.ndarray, "y x"]]:
+    """Return the derivatives of the images u by the coordinates of samplers, where they are not the same."""
+    maps = [p for p in posterior.parameters if p.prior.has_map and p.name.endswith(".image")]
+    return {p.name: np.asarray(p.slope(jnp.asarray(position[p.name])), float) for p in maps}
 
 
 def _scale_where_seen(arounds: list[Around], information: Information, dtype) -> LowRankScale:

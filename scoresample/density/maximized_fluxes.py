@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from scoresample.density.climbed import AbstractClimbed
 from scoresample.density.local_scale import scatter_cost
@@ -27,16 +27,23 @@ class MaximizedFluxes(AbstractClimbed):
     what is lost there: images scatter, and large fluxes make their scatter a misfit (`local_scale.scatter_cost`). At
     its own fluxes each pixel costs at most half a nat.
 
+    Where images cannot be negative, the same happens with a negative flux and a neighbour that is too bright. So
+    fluxes :math:`\hat A` of flat priors that are negative by more than their errors :math:`\sigma`, if all others were
+    known, cost :math:`\tfrac12 \sum (\hat A_{bk} / \sigma_{bk})_-^2`; backgrounds may be negative.
+
     Parameters
     ----------
     posterior
         With fluxes integrated out.
     restraint
         R.
+    positive
+        Which fluxes cost where they are negative.
     """
 
     posterior: "Posterior"
     restraint: Float[Array, "band column"]
+    positive: Bool[Array, "band column"]
 
     def explicit(self, position: Position) -> Float[Array, ""]:
         posterior = self.posterior
@@ -44,7 +51,8 @@ class MaximizedFluxes(AbstractClimbed):
         held = self.restraint[:, :, None] * jnp.eye(len(columns), dtype=columns.dtype)
         precision = posterior.flux_prior.precision + held
         solution = posterior.likelihood.solve(columns, posterior.flux_prior.mean, precision)
-        return solution.log_maximum + posterior.explicit_prior(position)
+        below = jnp.where(self.positive, jnp.minimum(solution.mean / solution.unit, 0), 0)
+        return solution.log_maximum - 0.5 * jnp.sum(below**2) + posterior.explicit_prior(position)
 
 
 def maximized_fluxes(posterior: "Posterior") -> MaximizedFluxes:
@@ -53,7 +61,8 @@ def maximized_fluxes(posterior: "Posterior") -> MaximizedFluxes:
     Fluxes with a prior of their own need no restraint.
     """
     mean = posterior.flux_prior.mean
-    restraint = np.zeros(mean.shape)
+    restraint, positive = np.zeros(mean.shape), np.zeros(mean.shape, bool)
     if posterior.flux_prior.is_flat:
         restraint = scatter_cost(posterior, posterior.initial_position())
-    return MaximizedFluxes(posterior, jnp.asarray(restraint, mean.dtype))
+        positive[:, : len(posterior.scene.sources)] = True
+    return MaximizedFluxes(posterior, jnp.asarray(restraint, mean.dtype), jnp.asarray(positive))

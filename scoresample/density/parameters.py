@@ -1,11 +1,11 @@
 """Free parameters: from what a model calls them to unconstrained coordinates and back."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from scoresample.models.priors import AbstractLogPrior, AbstractPrior
-from scoresample.models.priors_numpyro import DistributionPrior
 from scoresample.numerics.linear import LowRankScale, identity_scale
 
 
@@ -33,20 +33,20 @@ class Parameter(eqx.Module):
 
     def constrain(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map the unconstrained coordinate to the value that a scene shows."""
-        if self._has_map:
-            return self.prior.to_constrained(position)[0]
-        return self.prior.to_seen(position)
+        return self.prior.to_seen(self.prior.to_constrained(position)[0])
 
     def unconstrain(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map a value inside the prior's support to the unconstrained coordinate."""
-        return self.prior.to_unconstrained(value) if self._has_map else value
+        return self.prior.to_unconstrained(value)
+
+    def slope(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the derivative of each element of the value by the coordinate's, for maps of elements."""
+        value = lambda coordinate: self.prior.to_constrained(coordinate)[0]
+        return jax.jvp(value, (position,), (jnp.ones_like(position),))[1]
 
     def log_prob(self, position: Float[Array, "..."]) -> Float[Array, ""]:
         """Return the prior's log density over the unconstrained coordinate, log-Jacobian included."""
-        if not self._has_map:
-            return self.prior.log_prob(position)
-        value, log_jacobian = self.prior.to_constrained(position)
-        return self.prior.log_prob(value) + log_jacobian
+        return self.prior.unconstrained_log_prob(position)
 
     def score(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the score of a prior that has nothing else; such priors live on the real line."""
@@ -64,10 +64,6 @@ class Parameter(eqx.Module):
             return self
         level = jnp.clip(level, self.prior.noise_level, self.prior.largest_noise_level)
         return Parameter(self.name, self.prior.at_noise_level(level), self.shape)
-
-    @property
-    def _has_map(self) -> bool:
-        return isinstance(self.prior, DistributionPrior)
 
     def __str__(self) -> str:
         shape = " x ".join(map(str, self.shape)) or "scalar"

@@ -119,8 +119,7 @@ def _prior_images(
     if not isinstance(parameter.prior, AbstractLogPrior):
         return None
     drawn = parameter.prior.sample(key, parameter.shape, num)
-    if isinstance(parameter.prior, DistributionPrior):
-        drawn = parameter.unconstrain(drawn)
+    drawn = parameter.unconstrain(drawn)
     return _seen_images(posterior, parameter.name, draws, np.asarray(drawn)[None])[0]
 
 

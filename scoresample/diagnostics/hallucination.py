@@ -12,7 +12,6 @@ from scoresample.density.posterior import Position, Posterior
 from scoresample.diagnostics.fisher import likelihood_diagonals, prior_diagonal
 from scoresample.errors import ConfigError, DataError, ScoresampleWarning
 from scoresample.models.morphology import to_morphology
-from scoresample.models.priors_numpyro import DistributionPrior
 from scoresample.numerics.spread import spread_indices
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPResult
@@ -144,8 +143,8 @@ def hallucination_score(
     for source, key_probes in zip(images, jax.random.split(key, max(len(images), 1)), strict=False):
         name, (like, u) = source.name, known[source.name]
         image_prior = free[f"{name}.image"]
-        # What is seen is u; what a prior is over is what is sampled, but for distributions, which are over u.
-        over = u if isinstance(image_prior, DistributionPrior) else positions[f"{name}.image"]
+        # What is seen is u; what a prior is over is what is sampled, but where samplers move in another coordinate.
+        over = u if image_prior.has_map else positions[f"{name}.image"]
         prior, probe_error, hall.num_probes[name], enough = prior_diagonal(
             key_probes, image_prior, over, relative_error, max_probes
         )

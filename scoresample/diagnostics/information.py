@@ -11,7 +11,6 @@ from scoresample.density.base import Scale
 from scoresample.density.parameters import Parameter
 from scoresample.density.posterior import Position, Posterior
 from scoresample.models.morphology import to_morphology
-from scoresample.models.priors_numpyro import DistributionPrior
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.curvature import lanczos
 from scoresample.numerics.linear import LowRankScale, ProductScale
@@ -192,4 +191,4 @@ def _stretched(parameter: Parameter, images, outer: LowRankScale, start, num_ste
 
 def score_of(parameter: Parameter):
     """Return the score of a parameter's prior in the sampled coordinate, log-Jacobian included."""
-    return jax.grad(parameter.log_prob) if isinstance(parameter.prior, DistributionPrior) else parameter.score
+    return jax.grad(parameter.log_prob) if parameter.prior.has_map else parameter.score

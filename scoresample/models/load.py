@@ -11,11 +11,22 @@ from scoresample.errors import ConfigError
 from scoresample.models.gaussian_prior import DEFAULT_NOISE_LEVEL as GAUSSIAN_NOISE_LEVEL
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.learned_prior import DEFAULT_NOISE_LEVEL, LearnedPrior
+from scoresample.models.log_gaussian_prior import DEFAULT_NOISE_LEVEL as LOG_GAUSSIAN_NOISE_LEVEL
+from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.weights_file import read_network
 
-_GAUSSIAN = "gaussian.npz"
-_SHIPPED = {"galaxies": "galaxies.npz", "gaussian": _GAUSSIAN, "ztf-like": "ztf-like.npz"}
+_SHIPPED = {
+    "galaxies": "galaxies.npz",
+    "gaussian": "gaussian.npz",
+    "log-gaussian": "log-gaussian.npz",
+    "ztf-like": "ztf-like.npz",
+}
+_TABLES = {
+    "gaussian": (load_gaussian_prior, GAUSSIAN_NOISE_LEVEL),
+    "log-gaussian": (load_log_gaussian_prior, LOG_GAUSSIAN_NOISE_LEVEL),
+}
+"""Priors without a network: what makes them, and their usual noise level."""
 
 
 def load_prior(
@@ -27,12 +38,13 @@ def load_prior(
     ----------
     name
         ``galaxies``, the best there is; ``ztf-like``, which knows Sersic indices 1 and 4 only, for tests with a wrong
-        prior; ``gaussian``; or a file of weights that ``scoresample train`` wrote, ending in ``.npz``.
+        prior; ``log-gaussian`` and ``gaussian``, which know mean and covariance only; or a
+        file of weights that ``scoresample train`` wrote, ending in ``.npz``.
     noise_level
-        Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`. By default 0.3, and 0.14
-        for the Gaussian.
+        Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`. By default 0.3, 0.14
+        for the Gaussian, and 0.15, of the logarithm, for ``log-gaussian``.
     hides_noise
-        Whether scenes show galaxies without that noise; see `LearnedPrior`. The Gaussian's is part of its images.
+        Whether scenes show galaxies without that noise; see `LearnedPrior`. The Gaussians' is part of their images.
 
     Raises
     ------
@@ -41,8 +53,9 @@ def load_prior(
     FileFormatError
         If the file holds no weights.
     """
-    if _is_gaussian(name):
-        return load_gaussian_prior(GAUSSIAN_NOISE_LEVEL if noise_level is None else noise_level)
+    if str(name) in _TABLES:
+        make, usual = _TABLES[str(name)]
+        return make(usual if noise_level is None else noise_level)
     with _file_of(name) as path:
         found = read_network(path)
     level = DEFAULT_NOISE_LEVEL if noise_level is None else noise_level
@@ -51,7 +64,7 @@ def load_prior(
 
 def prior_card(name: str | Path) -> dict[str, Any]:
     """Return what is noted with the weights of a prior: data, recipe, versions; raises as `load_prior` does."""
-    if _is_gaussian(name):
+    if str(name) in _TABLES:
         return {}
     with _file_of(name) as path:
         return read_network(path).card
@@ -61,10 +74,6 @@ def prior_hash(name: str | Path) -> str:
     """Return the sha256 of the numbers behind a prior; raises as `load_prior` does."""
     with _file_of(name) as path:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _is_gaussian(name: str | Path) -> bool:
-    return _SHIPPED.get(str(name)) == _GAUSSIAN
 
 
 @contextmanager

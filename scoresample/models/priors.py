@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.errors import ConfigError
@@ -59,6 +60,19 @@ class AbstractPrior(eqx.Module):
         """Return what a scene shows of a value: most priors, all of it."""
         return value
 
+    @property
+    def has_map(self) -> bool:
+        """Whether samplers move in another coordinate than the value, on the whole real line."""
+        return False
+
+    def to_unconstrained(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Map a value inside the support to the coordinate of samplers."""
+        return value
+
+    def to_constrained(self, position: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, ""]]:
+        """Map the coordinate of samplers to the value; also return the log-Jacobian of that map."""
+        return position, jnp.zeros((), position.dtype)
+
     def around(self, value: Float[Array, "..."]) -> Around | None:
         """Return how the prior looks around a value; None where a scene shows all of it, and `scale` says enough."""
         return None
@@ -102,6 +116,13 @@ class AbstractLogPrior(AbstractPrior):
     @abc.abstractmethod
     def log_prob(self, value: Float[Array, "..."]) -> Float[Array, ""]:
         """Return the log density at ``value``, up to a constant."""
+
+    def unconstrained_log_prob(self, position: Float[Array, "..."]) -> Float[Array, ""]:
+        """Return the log density over the coordinate of samplers, log-Jacobian included."""
+        if not self.has_map:
+            return self.log_prob(position)
+        value, log_jacobian = self.to_constrained(position)
+        return self.log_prob(value) + log_jacobian
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n ..."]:

@@ -30,6 +30,10 @@ class DistributionPrior(AbstractLogPrior):
         full = self.distribution.expand(jnp.broadcast_shapes(shape, self.distribution.batch_shape))
         return full.sample(key, (n,))
 
+    @property
+    def has_map(self) -> bool:
+        return True
+
     def to_unconstrained(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map a value inside the support to the whole real line."""
         return dist.transforms.biject_to(self.distribution.support).inv(value)

@@ -9,6 +9,8 @@ from scipy.interpolate import CubicSpline
 
 from scoresample.errors import FileFormatError
 
+ARRAYS = ("boxes", "radius", "mean", "variance", "factors")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RadialTables:
@@ -30,6 +32,8 @@ class RadialTables:
         Of one pixel of u.
     factors
         F; the sum of their squares is at most ``variance``, the rest is structure that they do not follow.
+    softening
+        :math:`s_0`, where the images are :math:`\log(S / s_0 + 1) / 0.1`; 1 for u.
     """
 
     boxes: Float[np.ndarray, " size"]
@@ -37,6 +41,7 @@ class RadialTables:
     mean: Float[np.ndarray, "size node"]
     variance: Float[np.ndarray, "size node"]
     factors: Float[np.ndarray, "size order node mode"]
+    softening: float = 1.0
 
     def at(
         self, box: float
@@ -149,11 +154,13 @@ def read_tables(path: str | pathlib.Path) -> RadialTables:
         If a key is missing.
     """
     with np.load(path) as file:
-        names = [field.name for field in dataclasses.fields(RadialTables)]
-        missing = [name for name in names if name not in file.files]
+        missing = [name for name in ARRAYS if name not in file.files]
         if missing:
             raise FileFormatError(
                 f"{path} lacks {', '.join(missing)}; it holds {', '.join(file.files)}. "
                 "Write it again with python -m scoresample.training.gaussian."
             )
-        return RadialTables(**{name: np.asarray(file[name], float) for name in names})
+        tables = {name: np.asarray(file[name], float) for name in ARRAYS}
+        return RadialTables(
+            **tables, softening=float(file["softening"]) if "softening" in file.files else 1.0
+        )

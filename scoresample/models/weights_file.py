@@ -1,6 +1,5 @@
 """Weights of networks as files: arrays by name, what they correct, and a card that says what they are."""
 
-import dataclasses
 import json
 import zipfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from scoresample.errors import FileFormatError, one_line
 from scoresample.models.energy_network import KINDS, EnergyNetwork
-from scoresample.models.radial_tables import RadialTables
+from scoresample.models.radial_tables import ARRAYS, RadialTables
 from scoresample.numerics.files import replacing
 
 FORMAT = "scoresample energy network 2"
@@ -64,7 +63,6 @@ def read_network(path: str | Path) -> Weights:
             f"{path.name} holds {came!r}, but {FORMAT!r} is needed; make it with 'scoresample train'."
         )
     empty = eqx.filter_eval_shape(EnergyNetwork, jax.random.key(0), card["kind"], tuple(card["widths"]))
-    names = [field.name for field in dataclasses.fields(RadialTables)]
     needed = _named(empty)
     for name, like in needed.items():
         came = arrays[name].shape if name in arrays else "no such array"
@@ -73,13 +71,13 @@ def read_network(path: str | Path) -> Weights:
                 f"{path.name}: {name} has {came}, but widths {card['widths']} need {like.shape}; the weights are of "
                 "another architecture."
             )
-    for name in (*needed, *(_TABLES + name for name in names)):
+    for name in (*needed, *(_TABLES + name for name in ARRAYS)):
         if name not in arrays:
             raise FileFormatError(f"{path.name} lacks {name}; make it with 'scoresample train'.")
         if not np.isfinite(arrays[name]).all():
             raise FileFormatError(f"{path.name}: {name} has numbers that are not finite.")
     leaves = [jax.numpy.asarray(arrays[name]) for name in needed]
-    tables = RadialTables(**{name: arrays[_TABLES + name].astype(float) for name in names})
+    tables = RadialTables(**{name: arrays[_TABLES + name].astype(float) for name in ARRAYS})
     return Weights(jax.tree.unflatten(jax.tree.structure(empty), leaves), tables, card)
 
 

@@ -1,6 +1,7 @@
 """Measure the tables of the Gaussian morphology prior.
 
 ``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --output gaussian.npz``
+``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --softening 0.003 --output log-gaussian.npz``
 """
 
 import argparse
@@ -41,11 +42,15 @@ def to_polar(
 
 
 def measure_box(
-    seed: int, box: int, num_galaxies: int
+    seed: int, box: int, num_galaxies: int, softening: float = 1.0
 ) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"], Float[np.ndarray, "order node mode"]]:
-    r"""Return mean, variance and covariance factors of u for one box size.
+    r"""Return mean, variance and covariance factors of :math:`u = \log(S / s_0 + 1) / 0.1` for one box size.
 
-    With :math:`u(r,\theta) = \sum_m a_m(r) e^{im\theta}` about the middle of the image, the covariance of order m is
+    The softening :math:`s_0` is 1 for the u of scenes. With
+
+    .. math:: u(r,\theta) = \sum_m a_m(r) e^{im\theta}
+
+    about the middle of the image, the covariance of order m is
 
     .. math:: C_m(r, r') = (2 - \delta_{m0})\,\mathrm{Re}\,E[a_m(r)\,\bar a_m(r')]
 
@@ -60,7 +65,8 @@ def measure_box(
     streams = np.random.SeedSequence([seed, box]).spawn(num_galaxies)
     repeats = np.where(np.arange(NUM_ORDERS) == 0, 1.0, 2.0)  # orders m and -m
     for stream in tqdm(streams, desc=f"box {box}"):
-        u = np.log1p(simulate_galaxy(np.random.default_rng(stream), side, size_box=box)) / COORDINATE_SCALE
+        light = simulate_galaxy(np.random.default_rng(stream), side, size_box=box)
+        u = np.log1p(np.maximum(light, 0) / softening) / COORDINATE_SCALE
         circles = to_polar(u, nodes * box)
         modes = (np.fft.rfft(circles, axis=-1) / NUM_ANGLES)[:, :NUM_ORDERS].T
         total += repeats[:, None, None] * (modes[:, :, None] * modes[:, None, :].conj()).real
@@ -77,11 +83,17 @@ def measure_box(
     return mean, square / num_galaxies - mean**2, np.stack(factors)
 
 
-def measure_tables(seed: int, num_galaxies: int, boxes: Sequence[int] = BOXES) -> RadialTables:
+def measure_tables(
+    seed: int, num_galaxies: int, boxes: Sequence[int] = BOXES, softening: float = 1.0
+) -> RadialTables:
     """Return tables measured on ``num_galaxies`` simulated galaxies per box size."""
-    mean, variance, factors = zip(*[measure_box(seed, box, num_galaxies) for box in boxes], strict=True)
+    found = [measure_box(seed, box, num_galaxies, softening) for box in boxes]
+    mean, variance, factors = zip(*found, strict=True)
     return RadialTables(
-        np.asarray(boxes, float), radial_nodes(), np.stack(mean), np.stack(variance), np.stack(factors)
+        np.asarray(boxes, float),
+        radial_nodes(),
+        *map(np.stack, (mean, variance, factors)),
+        softening=softening,
     )
 
 
@@ -91,10 +103,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--galaxies", type=int, default=4000, help="per box size")
     parser.add_argument("--boxes", type=int, nargs="+", default=BOXES, help="sides to tabulate, pixels")
+    parser.add_argument("--softening", type=float, default=1.0, help="s_0 of u = log(S / s_0 + 1) / 0.1")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     options = parser.parse_args(arguments)
-    tables = measure_tables(options.seed, options.galaxies, options.boxes)
-    arrays = {name: value.astype(np.float32) for name, value in vars(tables).items()}
+    tables = measure_tables(options.seed, options.galaxies, options.boxes, options.softening)
+    arrays = {name: np.asarray(value, np.float32) for name, value in vars(tables).items()}
     np.savez_compressed(
         options.output,
         **arrays,

@@ -9,6 +9,7 @@ from scoresample.density import local_scale as module
 from scoresample.density.information import information_of, make_seen
 from scoresample.density.posterior import Posterior
 from scoresample.models.gaussian_prior import load_gaussian_prior
+from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
 from scoresample.numerics.trees import flatten
 from scoresample.samplers.whitening import local_whitening
 
@@ -36,7 +37,9 @@ def test_every_parameter_appears_once_with_its_size(posterior):
 
 
 @pytest.mark.parametrize("max_dense", [1000, 0])
-def test_coordinates_are_rounder_by_it(posterior, monkeypatch, max_dense):
+@pytest.mark.parametrize("image", [load_gaussian_prior(), load_log_gaussian_prior()], ids=lambda p: p.name)
+def test_coordinates_are_rounder_by_it(make_scene, monkeypatch, max_dense, image):
+    posterior = Posterior(*make_scene(galaxies=True, background=False), image=image)
     monkeypatch.setattr(module, "MAX_DENSE", max_dense)
     monkeypatch.setattr(module, "NUM_DIRECTIONS", 25)
     position = posterior.initial_position()
@@ -69,7 +72,7 @@ def test_the_information_of_large_boxes_is_that_of_small_ones(make_scene, member
     position = posterior.initial_position()
     brightness = np.asarray(posterior.brightness(position), float)
     values = posterior.values(position)
-    information = information_of(posterior, make_seen(posterior), members, values, brightness)
+    information = information_of(posterior, make_seen(posterior), members, values, {}, brightness)
     dense = information.dense()
     v = np.random.default_rng(3).normal(size=(len(dense), 4))
     np.testing.assert_allclose(information.apply(v), dense @ v, rtol=1e-8, atol=1e-8 * abs(dense).max())

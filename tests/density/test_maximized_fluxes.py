@@ -1,5 +1,6 @@
 """What the climb to the MAP holds against fluxes that cancel."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,16 +43,34 @@ def test_fluxes_that_cancel_are_held(make_scene):
     scene, observation = make_scene(galaxies=True, background=True)
     usual = maximized_fluxes(Posterior(scene, observation, image=load_gaussian_prior()))
     together = scene.replace({"galaxy_1.center": scene.parameters["galaxy_0.center"] + 0.01})
-    alike = MaximizedFluxes(Posterior(together, observation, image=load_gaussian_prior()), usual.restraint)
+    alike = Posterior(together, observation, image=load_gaussian_prior())
+    alike = MaximizedFluxes(alike, usual.restraint, usual.positive)
 
     def held(density):
-        free = MaximizedFluxes(density.posterior, jnp.zeros_like(density.restraint))
+        free = MaximizedFluxes(density.posterior, *map(jnp.zeros_like, (density.restraint, density.positive)))
         position = density.posterior.initial_position()
         return float(free.log_prob(position) - density.log_prob(position))
 
     num_seen = sum(parameter.shape[0] * parameter.shape[1] for parameter in usual.posterior.parameters)
     assert held(usual) < 0.5 * num_seen
     assert held(alike) > 3 * held(usual)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_negative_fluxes_cost_by_their_errors_and_positive_ones_nothing(make_scene, sign):
+    scene, observation = make_scene(galaxies=True, background=True)
+    observation = eqx.tree_at(lambda o: o.images, observation, sign * observation.images)
+    density = maximized_fluxes(Posterior(scene, observation, image=load_gaussian_prior()))
+    free = MaximizedFluxes(density.posterior, density.restraint, jnp.zeros_like(density.positive))
+    position = density.posterior.initial_position()
+    cost = float(free.log_prob(position) - density.log_prob(position))
+    columns = density.posterior.columns(density.posterior.values(position))
+    held = density.restraint[:, :, None] * jnp.eye(len(columns))
+    flux_prior = density.posterior.flux_prior
+    fit = density.posterior.likelihood.solve(columns, flux_prior.mean, flux_prior.precision + held)
+    expected = 0.5 * np.sum(np.minimum(np.asarray(fit.mean / fit.unit)[:, :2], 0) ** 2)
+    np.testing.assert_allclose(cost, expected, rtol=1e-3, atol=1e-2)
+    assert (cost > 10) == (sign < 0)
 
 
 def test_fluxes_with_a_prior_need_no_restraint(make_scene):
