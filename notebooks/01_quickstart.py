@@ -61,7 +61,7 @@ for panel, band, image, weight in zip(panels, obs.frame.bands, obs.images, obs.i
 # they are integrated out exactly; printed, the posterior shows each of its terms.
 
 # %%
-prior = ss.load_prior("gaussian")
+prior = ss.load_prior("log-gaussian")
 scene = ss.initialize_scene(obs, catalog)
 posterior = ss.Posterior(scene, obs, image=prior)
 posterior

@@ -39,7 +39,7 @@ def select_parameters(scene: Scene, by_kind: Mapping, by_name: Mapping) -> tuple
         )
     defaults = default_shape_priors()
     if "image" in kinds and "image" not in by_kind:
-        defaults["image"] = load_prior("gaussian")
+        defaults["image"] = load_prior("log-gaussian")
     free, ready = [], {}
     for source in scene.sources:
         for name, value in source.parameters.items():

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import arviz_base
 import jax
+import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import PyTree, Shaped
@@ -36,6 +37,7 @@ def to_arviz(draws: Draws) -> xr.DataTree:
     if isinstance(draws.density, Posterior):
         observation = draws.density.observation
         unit = observation.frame.flux_unit
+        posterior |= _images_in_u(draws.density, posterior)
         coords, dims = _scene_labels(draws.density, posterior)
         groups["observed_data"] = {"images": np.asarray(observation.images)}
         groups["constant_data"] = {
@@ -57,6 +59,15 @@ def named_leaves(position: PyTree) -> dict[str, Shaped[np.ndarray, "..."]]:
         jax.tree_util.keystr(path, simple=True, separator=".") or "x": np.asarray(leaf)
         for path, leaf in paths
     }
+
+
+def _images_in_u(density: Posterior, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return u of the images that samplers see in another coordinate."""
+    mapped = [
+        p for p in density.parameters if p.prior.has_map and p.name.endswith(".image") and p.name in named
+    ]
+    constrain = lambda p: jax.vmap(jax.vmap(p.constrain))
+    return {p.name: np.asarray(constrain(p)(jnp.asarray(named[p.name]))) for p in mapped}
 
 
 def _scene_labels(

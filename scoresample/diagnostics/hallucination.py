@@ -27,7 +27,7 @@ class Hallucination(NamedTuple):
     difference
         :math:`\\Delta F = F_{prior} - F_{like}` per pixel: positive where the prior decides.
     prior, likelihood
-        The two diagonals, in units of inverse u squared.
+        The two diagonals, in units of inverse u squared, or of inverse w squared under a prior that is over w.
     standard_error
         Of ``difference``: from the scatter between draws, which contains that of the probes; at a single
         position from the probes alone, and zero where there were none.
@@ -76,7 +76,8 @@ def hallucination_score(
               \gamma = -\sum_p \Delta F_p\, S_p
 
     with F the negative Hessian in the coordinate u, averaged over draws. Priors are densities over u, so that no
-    log-Jacobian is missing: one over S = T(u) would need it. An object of several components has
+    log-Jacobian is missing: one over S = T(u) would need it. Under `LogGaussianMorphologyPrior` both diagonals are in
+    w, where it is a Gaussian and samplers move. An object of several components has
     the sum of their gammas. Stars and profiles have no pixels that could be made up, and fixed images nothing
     to learn: their gamma is NaN.
 
@@ -135,16 +136,19 @@ def hallucination_score(
         )
     positions = positions_of(draws, num_draws)
     posterior.check_position(jax.tree.map(lambda leaf: leaf[0], positions))
-    free = {p.name: p.prior for p in posterior.parameters}
+    free = {p.name: p for p in posterior.parameters}
     images = [source for source in posterior.scene.sources if f"{source.name}.image" in free]
     known = likelihood_diagonals(posterior.for_compilation(), positions) if images else {}
     hall = Hallucination({}, {}, {}, {}, {}, {}, {})
     gammas = {name: [] for name in posterior.scene.objects}
     for source, key_probes in zip(images, jax.random.split(key, max(len(images), 1)), strict=False):
         name, (like, u) = source.name, known[source.name]
-        image_prior = free[f"{name}.image"]
-        # What is seen is u; what a prior is over is what is sampled, but where samplers move in another coordinate.
-        over = u if image_prior.has_map else positions[f"{name}.image"]
+        parameter, over = free[f"{name}.image"], positions[f"{name}.image"]
+        image_prior = parameter.prior.of_coordinate()
+        if image_prior is not parameter.prior:
+            like = like * jax.vmap(parameter.slope)(over) ** 2
+        elif image_prior.has_map:
+            over = u
         prior, probe_error, hall.num_probes[name], enough = prior_diagonal(
             key_probes, image_prior, over, relative_error, max_probes
         )

@@ -37,9 +37,10 @@ def load_prior(
     Parameters
     ----------
     name
-        ``galaxies``, the best there is; ``ztf-like``, which knows Sersic indices 1 and 4 only, for tests with a wrong
-        prior; ``log-gaussian`` and ``gaussian``, which know mean and covariance only; or a
-        file of weights that ``scoresample train`` wrote, ending in ``.npz``.
+        ``log-gaussian``, which runs use unless told otherwise, and ``gaussian``, which know mean and covariance of
+        simulated galaxies; ``galaxies``, a network that learned more of them; ``ztf-like``, which knows Sersic indices
+        1 and 4 only, for tests with a wrong prior; or a file of weights that ``scoresample train`` wrote, ending in
+        ``.npz``.
     noise_level
         Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`. By default 0.3, 0.14
         for the Gaussian, and 0.15, of the logarithm, for ``log-gaussian``.

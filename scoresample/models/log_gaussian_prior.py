@@ -62,6 +62,10 @@ class LogGaussianImagePrior(AbstractLogPrior):
         log_slope = jnp.log(self.softening) + COORDINATE_SCALE * position - jnp.log1p(morphology)
         return jnp.log1p(morphology) / COORDINATE_SCALE, jnp.sum(log_slope)
 
+    def of_coordinate(self) -> GaussianImagePrior:
+        """Return the Gaussian of w."""
+        return self.gaussian
+
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         """Return the normalized log density of one image u."""
         inside = jnp.all(to_morphology(value) > -self.softening)
@@ -86,7 +90,7 @@ class LogGaussianMorphologyPrior(AbstractLogPrior):
     r"""Simulated galaxies to second order, in the logarithm of their light, for any box.
 
     A Gaussian in :math:`w = \log(S / s_0 + 1) / 0.1`, with the mean and covariance that simulated galaxies have there.
-    Light is never below :math:`-s_0`, 0.003 of the peak, and faint wings scatter by factors, as those of galaxies of
+    Light is never below :math:`-s_0`, 0.01 of the peak, and faint wings scatter by factors, as those of galaxies of
     different size do. In u, which is linear for faint light, a Gaussian has wings below 0 as often as above.
 
     Parameters
@@ -117,6 +121,10 @@ class LogGaussianMorphologyPrior(AbstractLogPrior):
         """
         gaussian = self.gaussian.for_shape(shape)
         return LogGaussianImagePrior(gaussian, self.gaussian.tables.softening, self.name)
+
+    def of_coordinate(self) -> GaussianMorphologyPrior:
+        """Return the Gaussian of w."""
+        return self.gaussian
 
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u."""

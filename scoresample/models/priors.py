@@ -73,6 +73,10 @@ class AbstractPrior(eqx.Module):
         """Map the coordinate of samplers to the value; also return the log-Jacobian of that map."""
         return position, jnp.zeros((), position.dtype)
 
+    def of_coordinate(self) -> "AbstractPrior":
+        """Return the prior of the samplers' coordinate, where curvatures are of use; itself where that is its own."""
+        return self
+
     def around(self, value: Float[Array, "..."]) -> Around | None:
         """Return how the prior looks around a value; None where a scene shows all of it, and `scale` says enough."""
         return None

@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -164,7 +165,8 @@ def restore_draws(
     _check_same_input(DRAWS, stored.settings["input"], provenance)
     num_draws, dtype = int(stored.settings["num_kept"]), posterior.observation.images.dtype
     derived, position = dict(stored.posterior), {}
-    for name in (parameter.name for parameter in posterior.parameters):
+    for parameter in posterior.parameters:
+        name = parameter.name
         if name in derived:
             position[name] = derived.pop(name).astype(dtype)
         elif images:
@@ -173,6 +175,9 @@ def restore_draws(
                     f"{DRAWS} has no images, which this step needs; sample again with --images thin."
                 )
             position[name] = np.repeat(stored.images[name], THINNING, axis=1)[:, :num_draws].astype(dtype)
+        if name in position and name.endswith(".image"):  # kept as u, whatever samplers moved in
+            as_sampled = jax.vmap(jax.vmap(parameter.unconstrain))
+            position[name] = np.asarray(as_sampled(jnp.asarray(position[name])))
     return Draws(position, derived, stored.stats, stored.status, stored.settings, posterior)
 
 

@@ -72,7 +72,7 @@ class RunSettings:
     bad_planes: tuple[str | int, ...] = ()
     psf_bands: tuple[str, ...] = ()
     stars: bool = True
-    prior: str = "gaussian"
+    prior: str = "log-gaussian"
     noise_level: float | None = None
     prior_noise: str = "hidden"
     images: str = "thin"

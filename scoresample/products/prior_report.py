@@ -153,13 +153,15 @@ def report_prior(
         raise ConfigError(
             f"prior {prior.name!r} has noise_level {prior.noise_level:g}; a report needs more than 0."
         )
-    galaxies = _usable(prior, galaxies)
+    galaxies, given, prior = _usable(prior, galaxies), prior, prior.of_coordinate()
+    galaxies = {side: _to_coordinate(given, images) for side, images in galaxies.items()}
+    in_u = partial(_from_coordinate, given)
     known = galaxies[SIDE]
     rng = np.random.default_rng(seed)
     key_draws, key_walk, key_curl = jax.random.split(jax.random.key(seed), 3)
     noise = rng.normal(size=known.shape).astype(np.float32)
     noisy = known + prior.noise_level * noise
-    figures: dict[str, Any] = {"prior": {"name": prior.name, "noise_level": prior.noise_level}}
+    figures: dict[str, Any] = {"prior": {"name": given.name, "noise_level": given.noise_level}}
     figures["noise_left"] = _noise_left(prior, galaxies, seed)
     data, draws = known, known[:0]
     denoised = walked = draws
@@ -167,7 +169,7 @@ def report_prior(
         sharp = _sharpest(prior)
         draws = _draw(sharp, key_draws, num_draws, progress)
         data = known + sharp.noise_level * noise
-        figures["draws"] = {"noise_level": sharp.noise_level} | _compare(draws, data)
+        figures["draws"] = {"noise_level": sharp.noise_level} | _compare(in_u(draws), in_u(data))
         num_walkers = min(num_walkers, len(known) // 2)
         starts, others = np.split(noisy, [num_walkers])
         ends = walk(key_walk, prior, starts)
@@ -176,14 +178,14 @@ def report_prior(
         figures["walk"] = {
             "acceptance": ends.acceptance,
             "moved": float(np.sqrt(np.mean((walked - begun) ** 2) / apart)),
-        } | _compare(walked, denoised)
+        } | _compare(in_u(walked), in_u(denoised))
     twist = curl(key_curl, prior, noisy[:16], 64)
     figures["curl"] = {"value": twist.value, "error": twist.error}
     figures["ring"] = _ring(prior, known[:48])
     if isinstance(prior, LearnedPrior) and 64 in galaxies:
         figures["boxes"] = _boxes(prior, galaxies[64], rng)
     return PriorReport(
-        figures, *(np.asarray(to_morphology(jnp.asarray(u))) for u in (data, draws, denoised, walked))
+        figures, *(np.asarray(to_morphology(jnp.asarray(in_u(w)))) for w in (data, draws, denoised, walked))
     )
 
 
@@ -234,6 +236,17 @@ def _usable(prior, galaxies) -> dict[int, Float[np.ndarray, "n y x"]]:
             continue
         usable[side] = _of_usual_brightness(images) if isinstance(prior, LearnedPrior) else images
     return usable
+
+
+def _to_coordinate(prior: AbstractPrior, images: Float[np.ndarray, "n y x"]) -> Float[np.ndarray, "n y x"]:
+    """Return images u in the coordinate that the noise of a prior is in."""
+    return np.asarray(jax.lax.map(prior.to_unconstrained, jnp.asarray(images), batch_size=_PART))
+
+
+def _from_coordinate(prior: AbstractPrior, images: Float[np.ndarray, "n y x"]) -> Float[np.ndarray, "n y x"]:
+    """Return u of images in the coordinate that the noise of a prior is in."""
+    value = lambda position: prior.to_constrained(position)[0]
+    return np.asarray(jax.lax.map(value, jnp.asarray(images), batch_size=_PART))
 
 
 def _of_usual_brightness(images: Float[np.ndarray, "n y x"]) -> Float[np.ndarray, "n y x"]:

@@ -1,7 +1,7 @@
 """Measure the tables of the Gaussian morphology prior.
 
 ``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --output gaussian.npz``
-``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --softening 0.003 --output log-gaussian.npz``
+``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --softening 0.01 --output log-gaussian.npz``
 """
 
 import argparse

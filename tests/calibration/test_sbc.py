@@ -11,10 +11,15 @@ from scoresample.diagnostics.coverage import uniformity
 LEAST_P = 1e-3
 
 
+@pytest.fixture(scope="module", params=["gaussian", "log-gaussian"])
+def prior(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def ranks():
-    """The stored ranks of 120 scenes, made by ``python benchmarks/calibration.py``."""
-    return pd.read_csv(calibration.STORED)
+def ranks(prior):
+    """The stored ranks of 100 scenes or more, made by ``python benchmarks/calibration.py``."""
+    return pd.read_csv(calibration.STORED[prior])
 
 
 def smallest(ranks, names):
@@ -38,14 +43,14 @@ def test_stored_ranks_are_uniform(ranks):
 
 
 @pytest.mark.skipif(jax.config.jax_enable_x64, reason="random numbers are others in double precision")
-def test_a_scene_has_the_stored_ranks_still(ranks):
+def test_a_scene_has_the_stored_ranks_still(ranks, prior):
     """One scene made anew: its ranks are those stored, but for the Monte-Carlo error of a thousand draws."""
-    again, stored = calibration.rank_scene(0), ranks.iloc[0]
+    again, stored = calibration.rank_scene(0, prior), ranks.iloc[0]
     names = [name for name in ranks.columns if "[" in name]
     assert max(abs(again[name] - stored[name]) for name in names) < 5 * 0.5 / np.sqrt(ranks["ess"].iloc[0])
 
 
 @pytest.mark.slow
-def test_ranks_of_new_scenes_are_uniform(seed_shift):
-    rows = [calibration.rank_scene(1000 + 1000 * seed_shift + k) for k in range(100)]
+def test_ranks_of_new_scenes_are_uniform(seed_shift, prior):
+    rows = [calibration.rank_scene(1000 + 1000 * seed_shift + k, prior) for k in range(100)]
     check(pd.DataFrame(rows))

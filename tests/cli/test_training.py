@@ -49,6 +49,21 @@ def test_training_needs_a_training_set(scoresample, tmp_path, one_line_error):
     one_line_error(result, "none.npz cannot be read as a training set")
 
 
+def test_a_prior_of_the_logarithm_is_measured_in_it_and_is_nearer_to_galaxies(scoresample, tmp_path):
+    pytest.importorskip("galsim")
+    distances = {}
+    for name in ("gaussian", "log-gaussian"):
+        result = scoresample(
+            "report-prior", name, "-o", tmp_path / name, "--share", "0.02", "--draws", 400, "-q"
+        )
+        assert result.exit_code == 0, result.stderr
+        report = json.loads((tmp_path / name / "report.json").read_text())
+        distances[name] = report["draws"]["distances"]
+    assert report["walk"]["acceptance"] > 0.7
+    for statistic, distance in distances["log-gaussian"].items():
+        assert distance < distances["gaussian"][statistic], statistic
+
+
 def test_a_prior_is_measured_and_what_misses_its_limit_is_said(scoresample, tmp_path, one_line_error):
     pytest.importorskip("galsim")
     result = scoresample("report-prior", "gaussian", "-o", tmp_path, "--share", "0.02", "--draws", 200, "-q")

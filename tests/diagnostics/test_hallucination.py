@@ -14,6 +14,7 @@ from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.errors import ConfigError, DataError, PositionError, ScoresampleWarning
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
+from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
 from scoresample.models.morphology import PointSource, to_morphology
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
@@ -94,6 +95,27 @@ def test_likelihood_is_the_diagonal_of_the_dense_gauss_newton_hessian(posterior,
     jacobian = np.asarray(jax.jacfwd(whitened_model)(u), float)
     dense = np.sum(jacobian**2, axis=(0, 1))
     np.testing.assert_allclose(hall.likelihood[name], dense, rtol=1e-3, atol=1e-4 * dense.max())
+
+
+def test_under_the_log_gaussian_prior_both_diagonals_are_in_its_own_coordinate(scene_and_observation):
+    posterior = Posterior(*scene_and_observation, center=None, image=load_log_gaussian_prior())
+    position = posterior.initial_position()
+    hall = hallucination_score(jax.random.key(0), posterior, position)
+    likelihood, values = posterior.likelihood, posterior.values(position)
+    parameter = next(p for p in posterior.parameters if p.name == "galaxy_0.image")
+    scale = posterior.brightness(position)[:, 0]
+
+    @jax.jit
+    def whitened_model(w):
+        columns = likelihood.columns(values | {parameter.name: parameter.constrain(w)}, unit_flux=False)
+        return scale[:, None] * columns[0] * likelihood.root_weight
+
+    jacobian = np.asarray(jax.jacfwd(whitened_model)(position[parameter.name]), float)
+    dense = np.sum(jacobian**2, axis=(0, 1))
+    np.testing.assert_allclose(hall.likelihood["galaxy_0"], dense, rtol=1e-3, atol=1e-4 * dense.max())
+    exact = np.diag(np.linalg.inv(parameter.prior.gaussian.covariance())).reshape(dense.shape)
+    np.testing.assert_allclose(hall.prior["galaxy_0"], exact, rtol=1e-3)
+    assert hall.num_probes["galaxy_0"] == 0
 
 
 def test_likelihood_is_the_diagonal_of_the_dense_hessian_of_noise_free_data_to_1e_5(seed_shift):

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 
 from scoresample.density.base import Density
+from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, FileFormatError
+from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
 from scoresample.products.archive import load_draws, save_draws, save_report
+from scoresample.products.pipeline_files import read_stored, restore_draws
 from scoresample.products.plain import plain
 from scoresample.samplers.base import Draws
 
@@ -124,3 +127,25 @@ def test_plain_values():
 def tmp_like():
     """Something json does not know, that has a text."""
     return type("Named", (), {"__str__": lambda self: "a name"})()
+
+
+def test_images_are_kept_as_u_whatever_samplers_moved_in(draws, tmp_path):
+    """Under the log-gaussian prior they move in the logarithm of the light; what is restored is where they were."""
+    posterior = Posterior(draws.density.scene, draws.density.observation, image=load_log_gaussian_prior())
+    start = posterior.initial_position()
+    rng = np.random.default_rng(2)
+    position = {
+        name: np.asarray(value + rng.normal(size=(2, 20, *value.shape)), np.float32)
+        for name, value in start.items()
+    }
+    settings = {"input": {"file": "a.npz"}, "run": {}, "num_kept": 20}
+    moved = Draws(position, {}, {}, "done", settings, posterior)
+    save_draws(tmp_path / "draws.nc", moved, images="all")
+    kept = load_draws(tmp_path / "draws.nc")["posterior"]["galaxy_0.image"]
+    parameter = next(p for p in posterior.parameters if p.name == "galaxy_0.image")
+    seen = parameter.constrain(jnp.asarray(position["galaxy_0.image"][1, 3]))
+    np.testing.assert_allclose(kept[1, 3], seen, rtol=1e-5, atol=1e-6)
+    assert np.abs(kept[1, 3] - position["galaxy_0.image"][1, 3]).max() > 1
+    restored = restore_draws(read_stored(tmp_path / "draws.nc"), posterior, settings["input"], images=True)
+    for name, values in position.items():
+        np.testing.assert_allclose(restored.position[name], values, rtol=1e-4, atol=2e-3)
