@@ -56,8 +56,8 @@ def check_can_be_drawn(posterior: Posterior) -> None:
 def least_light(posterior: Posterior) -> Float[np.ndarray, " source"]:
     """Return how much light, as a sum of S, an image has to have: a quarter of the median of 64 draws of its prior.
 
-    The prior ``gaussian`` also allows images of little or negative light, of which a flux is a meaningless factor. They are
-    left out of truths and of draws alike: what is calibrated is the posterior under the prior restricted to the rest.
+    The prior ``gaussian`` also allows images of little or negative light, of which a flux is a meaningless factor. They
+    are left out of truths and of draws alike: calibrated is the posterior under the prior restricted to the rest.
     Minus infinity for sources without a free image.
     """
     found, known = {}, {}
