@@ -119,7 +119,7 @@ def _prior_images(
     if not isinstance(parameter.prior, AbstractLogPrior):
         return None
     drawn = parameter.prior.sample(key, parameter.shape, num)
-    drawn = parameter.unconstrain(drawn)
+    drawn = jax.vmap(parameter.unconstrain)(drawn)
     return _seen_images(posterior, parameter.name, draws, np.asarray(drawn)[None])[0]
 
 

@@ -13,8 +13,6 @@ SHAPE, BANDS = (24, 24), ("g", "r")
 CENTERS = np.array([[9.0, 8.0], [14.0, 15.0]])
 FLUX = np.array([[60.0, 90.0], [40.0, 30.0]])
 FAST = (
-    "--prior",
-    "gaussian",
     "--sampler",
     "mala",
     "--chains",

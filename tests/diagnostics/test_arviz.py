@@ -68,7 +68,7 @@ def test_pixels_of_images_are_those_of_the_frame(scene_draws):
     assert image["galaxy_0_y"].values.tolist() == list(range(-1, 6))
     assert core["galaxy_0_core_x"].values.tolist() == list(range(2, 7))
     inside = image.sel(galaxy_0_y=0, galaxy_0_x=1)
-    np.testing.assert_array_equal(inside, scene_draws.position["galaxy_0.image"][:, :, 1, 0])
+    np.testing.assert_allclose(inside, scene_draws.position["galaxy_0.image"][:, :, 1, 0], rtol=1e-6)
 
 
 def test_leaves_are_named_by_their_path():

@@ -13,6 +13,7 @@ from scoresample.diagnostics.data_gain import data_gain
 from scoresample.errors import ConfigError, DataError
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
+from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
@@ -28,6 +29,7 @@ def make_posterior(**settings):
     observation = make_observation(
         np.zeros((2, *SHAPE)), np.ones((2, *SHAPE)), [psf / psf.sum()] * 2, ["g", "r"], flux_unit="nJy"
     )
+    settings = {"image": load_gaussian_prior()} | settings
     flux = np.array([30.0, 50.0])
     sources = (
         make_source("galaxy_0", gaussian_morphology(7, 1.6), np.array([4.0, 4.0]), flux),
@@ -49,6 +51,23 @@ def make_draws(posterior, seed, narrower=1.0):
         position[f"{name}.image"] = np.asarray(drawn).reshape(CHAINS, STEPS, side, side)
     flux = 40 + 2 * np.random.default_rng(seed).normal(size=(CHAINS, STEPS, 2, 2))
     return Draws(position, {"flux": flux}, {}, "done", {}, posterior)
+
+
+def test_images_that_are_drawn_from_the_prior_gain_nothing_whatever_coordinate_they_are_sampled_in(
+    seed_shift,
+):
+    """Under the log-gaussian prior positions are the logarithm of the light, and gains are of u."""
+    posterior, position = make_posterior(image=load_log_gaussian_prior()), {}
+    for index, parameter in enumerate(p for p in posterior.parameters if p.name.endswith(".image")):
+        key = jax.random.key(10 * seed_shift + index)
+        drawn = parameter.prior.sample(key, parameter.shape, CHAINS * STEPS)
+        drawn = jax.vmap(parameter.unconstrain)(drawn)
+        position[parameter.name] = np.asarray(drawn).reshape(CHAINS, STEPS, *parameter.shape)
+    flux = np.random.default_rng(seed_shift).normal(size=(CHAINS, STEPS, 2, 2))
+    draws = Draws(position, {"flux": flux}, {}, "done", {}, posterior)
+    gain = data_gain(jax.random.key(99 + seed_shift), draws, num_prior=1000)
+    for found in gain.pixels.values():
+        assert np.median(found) == pytest.approx(1, abs=0.1)
 
 
 def test_gain_of_pixels_is_how_much_narrower_the_draws_are(seed_shift):
