@@ -57,7 +57,8 @@ for panel, band, image, weight in zip(panels, obs.frame.bands, obs.images, obs.i
 #
 # Every detection becomes a source: a star is a point, a galaxy a free image in a box as large as its light. The
 # prior says what galaxies look like; this one is Gaussian in the logarithm of their light, and quick;
-# `ss.load_prior("galaxies")` is a network's, and takes several times longer. Fluxes, and a constant background in each band, are linear in the model, so
+# `ss.load_prior("galaxies")` is a network's, and takes several times longer.
+# Fluxes, and a constant background in each band, are linear in the model, so
 # they are integrated out exactly; printed, the posterior shows each of its terms.
 
 # %%
