@@ -1,7 +1,5 @@
 """The Gaussian prior on galaxy morphologies, for boxes of any shape."""
 
-import importlib.resources
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.gaussian_image import GaussianImagePrior, hold_center
 from scoresample.models.priors import AbstractLogPrior
-from scoresample.models.radial_tables import RadialTables, in_pixels, read_tables
+from scoresample.models.radial_tables import RadialTables, in_pixels, shipped_tables
 from scoresample.numerics.linear import LowRankScale, scale_from_covariance
 from scoresample.numerics.threads import in_one_thread
 
@@ -98,6 +96,4 @@ class GaussianMorphologyPrior(AbstractLogPrior):
 
 def load_gaussian_prior(noise_level: float = DEFAULT_NOISE_LEVEL) -> GaussianMorphologyPrior:
     """Return the shipped Gaussian prior."""
-    resource = importlib.resources.files("scoresample.models") / "weights" / "gaussian.npz"
-    with importlib.resources.as_file(resource) as path:
-        return GaussianMorphologyPrior(read_tables(path), noise_level)
+    return GaussianMorphologyPrior(shipped_tables("gaussian"), noise_level)

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from scoresample.errors import ConfigError
-from scoresample.models.gaussian_prior import DEFAULT_NOISE_LEVEL as GAUSSIAN_NOISE_LEVEL
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.learned_prior import DEFAULT_NOISE_LEVEL, LearnedPrior
-from scoresample.models.log_gaussian_prior import DEFAULT_NOISE_LEVEL as LOG_GAUSSIAN_NOISE_LEVEL
 from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.weights_file import read_network
@@ -22,11 +20,8 @@ _SHIPPED = {
     "log-gaussian": "log-gaussian.npz",
     "ztf-like": "ztf-like.npz",
 }
-_TABLES = {
-    "gaussian": (load_gaussian_prior, GAUSSIAN_NOISE_LEVEL),
-    "log-gaussian": (load_log_gaussian_prior, LOG_GAUSSIAN_NOISE_LEVEL),
-}
-"""Priors without a network: what makes them, and their usual noise level."""
+_OF_TABLES = {"gaussian": load_gaussian_prior, "log-gaussian": load_log_gaussian_prior}
+"""What makes the priors without a network."""
 
 
 def load_prior(
@@ -54,9 +49,9 @@ def load_prior(
     FileFormatError
         If the file holds no weights.
     """
-    if str(name) in _TABLES:
-        make, usual = _TABLES[str(name)]
-        return make(usual if noise_level is None else noise_level)
+    if str(name) in _OF_TABLES:
+        make = _OF_TABLES[str(name)]
+        return make() if noise_level is None else make(noise_level)
     with _file_of(name) as path:
         found = read_network(path)
     level = DEFAULT_NOISE_LEVEL if noise_level is None else noise_level
@@ -65,7 +60,7 @@ def load_prior(
 
 def prior_card(name: str | Path) -> dict[str, Any]:
     """Return what is noted with the weights of a prior: data, recipe, versions; raises as `load_prior` does."""
-    if str(name) in _TABLES:
+    if str(name) in _OF_TABLES:
         return {}
     with _file_of(name) as path:
         return read_network(path).card

@@ -1,7 +1,5 @@
 """A prior on galaxy morphologies that is Gaussian in the logarithm of the light, for boxes of any shape."""
 
-import importlib.resources
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,9 +7,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.gaussian_prior import GaussianMorphologyPrior
-from scoresample.models.morphology import COORDINATE_SCALE, to_morphology
+from scoresample.models.morphology import COORDINATE_SCALE, to_coordinate, to_morphology
 from scoresample.models.priors import AbstractLogPrior
-from scoresample.models.radial_tables import read_tables
+from scoresample.models.radial_tables import shipped_tables
 from scoresample.numerics.linear import LowRankScale
 
 DEFAULT_NOISE_LEVEL = 0.15  # in w: 1.5 % of the light
@@ -54,13 +52,11 @@ class LogGaussianImagePrior(AbstractLogPrior):
 
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u; not finite where :math:`S \\le -s_0`."""
-        return jnp.log1p(to_morphology(value) / self.softening) / COORDINATE_SCALE
+        return _to_logarithm(value, self.softening)
 
     def to_constrained(self, position: Float[Array, "y x"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
         """Return the image u of w, and the log-Jacobian."""
-        morphology = self.softening * jnp.expm1(COORDINATE_SCALE * position)
-        log_slope = jnp.log(self.softening) + COORDINATE_SCALE * position - jnp.log1p(morphology)
-        return jnp.log1p(morphology) / COORDINATE_SCALE, jnp.sum(log_slope)
+        return _from_logarithm(position, self.softening)
 
     def of_coordinate(self) -> GaussianImagePrior:
         """Return the Gaussian of w."""
@@ -128,11 +124,11 @@ class LogGaussianMorphologyPrior(AbstractLogPrior):
 
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u."""
-        return self.for_shape(value.shape).to_unconstrained(value)
+        return _to_logarithm(value, self.gaussian.tables.softening)
 
     def to_constrained(self, position: Float[Array, "y x"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
         """Return the image u of w, and the log-Jacobian."""
-        return self.for_shape(position.shape).to_constrained(position)
+        return _from_logarithm(position, self.gaussian.tables.softening)
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         """Return the normalized log density of one image u."""
@@ -149,6 +145,16 @@ class LogGaussianMorphologyPrior(AbstractLogPrior):
 
 def load_log_gaussian_prior(noise_level: float = DEFAULT_NOISE_LEVEL) -> LogGaussianMorphologyPrior:
     """Return the shipped prior."""
-    resource = importlib.resources.files("scoresample.models") / "weights" / "log-gaussian.npz"
-    with importlib.resources.as_file(resource) as path:
-        return LogGaussianMorphologyPrior(GaussianMorphologyPrior(read_tables(path), noise_level))
+    return LogGaussianMorphologyPrior(GaussianMorphologyPrior(shipped_tables("log-gaussian"), noise_level))
+
+
+def _to_logarithm(u: Float[Array, "y x"], softening: float) -> Float[Array, "y x"]:
+    """Return w of an image u."""
+    return jnp.log1p(to_morphology(u) / softening) / COORDINATE_SCALE
+
+
+def _from_logarithm(w: Float[Array, "y x"], softening: float) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
+    """Return the image u of w, and the log-Jacobian."""
+    morphology = softening * jnp.expm1(COORDINATE_SCALE * w)
+    log_slope = jnp.log(softening) + COORDINATE_SCALE * w - jnp.log1p(morphology)
+    return to_coordinate(morphology), jnp.sum(log_slope)

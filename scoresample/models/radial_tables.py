@@ -1,6 +1,7 @@
 """Mean and covariance of an isotropic ensemble of images, as functions of radius and box size."""
 
 import dataclasses
+import importlib.resources
 import pathlib
 
 import numpy as np
@@ -143,6 +144,13 @@ def in_pixels(
     factor = np.concatenate(columns, axis=1)
     left = np.maximum(at_pixels(variance) - np.sum(factor**2, axis=1), 0)
     return at_pixels(mean).reshape(shape), factor, left.reshape(shape)
+
+
+def shipped_tables(name: str) -> RadialTables:
+    """Return the tables that come with the package, by the name of their prior."""
+    resource = importlib.resources.files("scoresample.models") / "weights" / f"{name}.npz"
+    with importlib.resources.as_file(resource) as path:
+        return read_tables(path)
 
 
 def read_tables(path: str | pathlib.Path) -> RadialTables:

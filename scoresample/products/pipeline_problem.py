@@ -14,9 +14,7 @@ from scoresample.errors import ScoresampleError
 from scoresample.models.initialization import initialize_scene
 from scoresample.models.load import load_prior, prior_hash
 from scoresample.models.priors import AbstractLogPrior
-from scoresample.products.pipeline_files import (
-    sha256_of,
-)
+from scoresample.products.pipeline_files import sha256_of
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.annealed import AnnealedLangevin
 from scoresample.samplers.hmc import HMC, MALA, NUTS
