@@ -1,6 +1,7 @@
 """First guesses: from detections to a scene that an optimizer can start from."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,8 +9,10 @@ from jaxtyping import Float
 
 from scoresample.data.catalog import Catalog, check_catalog
 from scoresample.data.observation import Observation
-from scoresample.models.first_light import flux_within, measure_light, mirror_minimum, sky_level
+from scoresample.errors import ConfigError
+from scoresample.models.first_light import Light, flux_within, measure_light, mirror_minimum, sky_level
 from scoresample.models.morphology import PixelMorphology, PointSource, to_coordinate
+from scoresample.models.profile_fit import Profile, fit_profiles, profile_image
 from scoresample.models.psf import GaussianPSF, choose_model_psf
 from scoresample.models.psf_check import warn_of_psfs
 from scoresample.models.scene import Scene
@@ -17,6 +20,12 @@ from scoresample.models.source import make_source
 
 BOX_SIZES = (17, 23, 31, 39, 47, 63, 79, 103, 127)
 """Boxes are rounded up to these, so that sources share compiled code; the shipped priors know 16 to 128."""
+
+RADII_PER_BOX = 1 / 0.085
+"""Side of a box in half-light radii, as of the galaxies that the shipped priors describe (`training.galaxies`)."""
+
+RADII_PER_BOX_OF_SPHEROIDS = 1.5 * RADII_PER_BOX
+"""The same for de Vaucouleurs profiles, whose wings reach further: 5 instead of 9 % of the light is beyond it."""
 
 LEAST_STRETCH = 1.2
 """Boxes of galaxies that reach so much further along y or x than on average are larger: an axis ratio of 0.6. Of
@@ -31,6 +40,7 @@ def initialize_scene(
     model_psf: GaussianPSF | None = None,
     box_sizes: tuple[int, ...] = BOX_SIZES,
     two_components_above: float = 50.0,
+    sizes: str = "rings",
 ) -> Scene:
     """Return a scene with one object for each detection: a star where the catalog says so, else a galaxy.
 
@@ -61,13 +71,23 @@ def initialize_scene(
         every band (Melchior et al. 2018, Astronomy and Computing 24, 129, model bright galaxies the same way). On the
         HSC scene what is left by a compact one, of 670 times the noise, would else go to its faint neighbour.
 
+    sizes
+        What boxes, first images and first fluxes come from. ``"rings"``: the light around each detection, as above.
+        ``"profiles"``: exponential and de Vaucouleurs profiles that are fitted to all sources at once (`fit_profiles`),
+        each box so large as one of galaxies of that half-light radius is in the shipped priors. Neighbours then do not
+        inflate boxes, and MAP fluxes of faint blended galaxies are nearer to the truth (docs/gallery.md).
+
     A `ScoresampleWarning` says when stars do not look like the PSFs (`models.psf_check`).
 
     Raises
     ------
     DataError
         If a detection is off the image or on a pixel without data.
+    ConfigError
+        If ``sizes`` is neither of the two.
     """
+    if sizes not in ("rings", "profiles"):
+        raise ConfigError(f"sizes is {sizes!r}; it must be 'rings' or 'profiles'.")
     check_catalog(catalog, observation)
     warn_of_psfs(observation, catalog)
     images, weights = np.asarray(observation.images, float), np.asarray(observation.inverse_variance, float)
@@ -76,29 +96,31 @@ def initialize_scene(
     model_psf = choose_model_psf(psfs) if model_psf is None else model_psf
     sky = np.array([sky_level(image, weight) for image, weight in zip(images, weights, strict=True)])
     flat = np.where(weights > 0, images - sky[:, None, None], 0)
-    sources = []
+    sources, profiles = [], None
+    if sizes == "profiles":
+        profiles = fit_profiles(flat, weights, psfs, catalog.centers, catalog.is_star)
     for index, (center, star, object_id) in enumerate(
         zip(catalog.centers, catalog.is_star, catalog.object_id, strict=True)
     ):
-        mirrored = mirror_minimum(flat, weights, center)
-        light = measure_light(mirrored, weights, center, psfs)
         make = partial(make_source, center=center, object_id=str(object_id))
-        near = box_sizes[0] / 2
+        if profiles is not None:
+            seen = _see_profile(profiles[index], box_sizes, center, images.shape[1:])
+        else:
+            seen = _see_rings(flat, weights, psfs, center, bool(star), box_sizes)
+        flux = jnp.asarray(seen.flux, dtype)
         if star:
-            flux = jnp.asarray(flux_within(mirrored, center, near), dtype)
             sources.append(make(f"star_{index}", PointSource(), flux=flux, box=box_sizes[0]))
             continue
         name = f"galaxy_{index}"
-        reach = light.reach * np.where(light.stretch > LEAST_STRETCH, light.stretch, 1)
-        box = _box_size(reach, box_sizes, center, images.shape[1:])
-        flux = jnp.asarray(flux_within(mirrored, center, max(near, light.radius)), dtype)
-        has_core = light.peak > two_components_above
-        # With a core, the two begin apart in size, and the outer one has room around the core.
-        least = (2.5 if has_core else 1.2) * model_psf.sigma
-        first = gaussian_morphology(
-            max(box, box_sizes[:2][-1]) if has_core else box,
-            _within(light.moments, least, max(box / 4, least)),
-        )
+        has_core = seen.peak > two_components_above
+        box = max(seen.box, box_sizes[:2][-1]) if has_core else seen.box
+        if isinstance(seen.light, Profile):
+            image = profile_image(seen.light, box, model_psf)
+            first = PixelMorphology(to_coordinate(jnp.asarray(image, jnp.result_type(float))))
+        else:
+            # With a core, the two begin apart in size, and the outer one has room around the core.
+            least = (2.5 if has_core else 1.2) * model_psf.sigma
+            first = gaussian_morphology(box, _within(seen.light.moments, least, max(seen.box / 4, least)))
         sources.append(make(name, first, flux=(0.7 if has_core else 1.0) * flux))
         if has_core:
             core = gaussian_morphology(box_sizes[0], 1.2 * model_psf.sigma)
@@ -106,6 +128,34 @@ def initialize_scene(
     return Scene(
         observation.frame, tuple(sources), jnp.asarray(sky, dtype) if background else None, model_psf
     )
+
+
+class _Seen(NamedTuple):
+    """What a source begins as."""
+
+    box: int
+    flux: Float[np.ndarray, " band"]
+    peak: float
+    light: Light | Profile
+
+
+def _see_rings(flat, weights, psfs, center, star: bool, box_sizes: tuple[int, ...]) -> _Seen:
+    """Return what rings around a detection show, after the light of others is reduced."""
+    mirrored = mirror_minimum(flat, weights, center)
+    light = measure_light(mirrored, weights, center, psfs)
+    near = box_sizes[0] / 2
+    reach = light.reach * np.where(light.stretch > LEAST_STRETCH, light.stretch, 1)
+    flux = flux_within(mirrored, center, near if star else max(near, light.radius))
+    return _Seen(_box_size(reach, box_sizes, center, flat.shape[1:]), flux, light.peak, light)
+
+
+def _see_profile(profile: Profile, box_sizes: tuple[int, ...], center, shape: tuple[int, int]) -> _Seen:
+    """Return what the fit of all profiles made of a source: of the allowed boxes the nearest, in its logarithm."""
+    whole = _box_size(np.full(2, np.inf), box_sizes, center, shape)
+    per_radius = RADII_PER_BOX_OF_SPHEROIDS if profile.sersic_index > 2 else RADII_PER_BOX
+    needed = max(per_radius * profile.half_light_radius, 1.0)
+    box = min(whole, min(box_sizes, key=lambda n: abs(np.log(n / needed))))
+    return _Seen(box, profile.flux, profile.peak, profile)
 
 
 def gaussian_morphology(box: int, sigma: float | Float[np.ndarray, "2 2"]) -> PixelMorphology:

@@ -89,13 +89,12 @@ class PointSource(AbstractMorphology):
         return jnp.ones((shape[0], shape[1] // 2 + 1), jnp.result_type(complex))
 
 
-def _stretched_wave_number_squared(shape, radius, ellipticity):
+def _stretched_wave_number_squared(k_y, k_x, radius, ellipticity):
     r"""Return :math:`|M k|^2` for the profile stretched by :math:`M`.
 
     :math:`M = r (1 - e^2)^{-1/2} ((1 + e_1, e_2), (e_2, 1 - e_1))` acting on (x, y): axis ratio
     :math:`(1 - e)/(1 + e)`, and ``r`` is the geometric mean of the axes.
     """
-    k_y, k_x = (jnp.asarray(k, radius.dtype) for k in wave_numbers(shape))
     e_1, e_2 = ellipticity
     along_x = (1 + e_1) * k_x + e_2 * k_y
     along_y = e_2 * k_x + (1 - e_1) * k_y
@@ -118,7 +117,8 @@ class GaussianProfile(AbstractMorphology):
     ellipticity: Float[Array, "2"]
 
     def transform(self, shape: tuple[int, int]) -> Complex[Array, "y x"]:
-        k_squared = _stretched_wave_number_squared(shape, self.sigma, self.ellipticity)
+        k_y, k_x = (jnp.asarray(k, self.sigma.dtype) for k in wave_numbers(shape))
+        k_squared = _stretched_wave_number_squared(k_y, k_x, self.sigma, self.ellipticity)
         return jnp.exp(-0.5 * k_squared).astype(jnp.result_type(k_squared, jnp.complex64))
 
 
@@ -141,13 +141,25 @@ class SersicProfile(AbstractMorphology):
     ellipticity: Float[Array, "2"]
 
     def transform(self, shape: tuple[int, int]) -> Complex[Array, "y x"]:
-        k_squared = _stretched_wave_number_squared(shape, self.half_light_radius, self.ellipticity)
+        k_y, k_x = (jnp.asarray(k, self.half_light_radius.dtype) for k in wave_numbers(shape))
+        k_squared = _stretched_wave_number_squared(k_y, k_x, self.half_light_radius, self.ellipticity)
         table, indices, log_k = _sersic_table()
         row = (self.sersic_index - indices[0]) / (indices[1] - indices[0])
         tiny = np.exp(2 * log_k[0])  # below the table's first wave number the profile is a point
         column = (0.5 * jnp.log(k_squared + tiny) - log_k[0]) / (log_k[1] - log_k[0])
         value = interpolate_rows(jnp.asarray(table, k_squared.dtype), row, column)
         return value.astype(jnp.result_type(k_squared, jnp.complex64))
+
+
+def sersic_transform(
+    shape: tuple[int, int], half_light_radius: float, sersic_index: float, ellipticity: tuple[float, float]
+) -> Float[np.ndarray, "y x"]:
+    """Return the transform of a `SersicProfile` on the ``rfft2`` grid of ``shape``, in numpy."""
+    table, indices, log_k = _sersic_table()
+    k_y, k_x = wave_numbers(shape)
+    k_squared = _stretched_wave_number_squared(k_y, k_x, half_light_radius, ellipticity)
+    row = table[round((sersic_index - indices[0]) / (indices[1] - indices[0]))]
+    return np.interp(0.5 * np.log(k_squared + np.exp(2 * log_k[0])), log_k, row)
 
 
 @cache
