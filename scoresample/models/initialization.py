@@ -70,12 +70,11 @@ def initialize_scene(
         with a spectrum of its own, because at such precision no galaxy has a single colour, and no PSF is right in
         every band (Melchior et al. 2018, Astronomy and Computing 24, 129, model bright galaxies the same way). On the
         HSC scene what is left by a compact one, of 670 times the noise, would else go to its faint neighbour.
-
     sizes
         What boxes, first images and first fluxes come from. ``"rings"``: the light around each detection, as above.
         ``"profiles"``: exponential and de Vaucouleurs profiles that are fitted to all sources at once (`fit_profiles`),
-        each box so large as one of galaxies of that half-light radius is in the shipped priors. Neighbours then do not
-        inflate boxes, and MAP fluxes of faint blended galaxies are nearer to the truth (docs/gallery.md).
+        each box so large as one of galaxies of that half-light radius is in the shipped priors. Neighbours then
+        inflate boxes less; what that does to fluxes, with these and with smaller boxes, is in docs/gallery.md.
 
     A `ScoresampleWarning` says when stars do not look like the PSFs (`models.psf_check`).
 

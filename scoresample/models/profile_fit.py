@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from scoresample.models.morphology import sersic_transform
 from scoresample.models.psf import GaussianPSF, psf_transforms
-from scoresample.numerics.fft import fast_shape, wave_numbers
+from scoresample.numerics.fft import fast_shape, shift_phases
 
 RADII = 0.4 * 1.3 ** np.arange(14)
 """Half-light radii that are tried, pixels: 0.4 to 12."""
@@ -103,9 +103,9 @@ def profile_image(profile: Profile, box: int, model_psf: GaussianPSF) -> Float[n
     grid = fast_shape((2 * box, 2 * box))
     radius = max(profile.half_light_radius, float(RADII[0]))
     spectrum = sersic_transform(grid, radius, profile.sersic_index, profile.ellipticity)
-    k_y, k_x = wave_numbers(grid)
-    shift = np.exp(-0.5j * (box - 1) * (k_y + k_x))
-    image = np.fft.irfft2(spectrum * np.asarray(model_psf.transform(grid)) * shift, s=grid)[:box, :box]
+    phase_y, phase_x = shift_phases(grid, ((box - 1) / 2, (box - 1) / 2))
+    spectrum = spectrum * np.asarray(model_psf.transform(grid)) * phase_y * phase_x
+    image = np.fft.irfft2(spectrum, s=grid)[:box, :box]
     return np.maximum(image / image.max(), 0)
 
 
@@ -186,9 +186,8 @@ class _Fit:
             for c, n, w in zip(center, self.shape, self.window, strict=True)
         ]
         where = tuple(slice(a, a + w) for a, w in zip(low, self.window, strict=True))
-        k_y, k_x = wave_numbers(self.grid)
-        phase = np.exp(-1j * (k_y * (center[0] - low[0]) + k_x * (center[1] - low[1]))).astype(np.complex64)
-        spectra = transforms[:, None] * (self.psfs * phase)
+        phase_y, phase_x = shift_phases(self.grid, (center[0] - low[0], center[1] - low[1]))
+        spectra = transforms[:, None] * (self.psfs * (phase_y * phase_x).astype(np.complex64))
         drawn = scipy.fft.irfft2(spectra, s=self.grid, overwrite_x=True)
         return where, drawn[..., : self.window[0], : self.window[1]]
 

@@ -46,10 +46,18 @@ def centered_transform(
     if any(n > g for n, g in zip(image.shape, shape, strict=True)):
         raise ValueError(f"image of shape {image.shape} does not fit a grid of shape {shape}")
     transform = np.fft.rfft2(np.asarray(image, np.float64), s=shape)
-    k_y, k_x = wave_numbers(shape)
-    phase_y, phase_x = np.exp(1j * k_y * center[0]), np.exp(1j * k_x * center[1])
-    if shape[0] % 2 == 0:
-        phase_y[shape[0] // 2] = np.cos(np.pi * center[0])
-    if shape[1] % 2 == 0:
-        phase_x[:, -1] = np.cos(np.pi * center[1])
+    phase_y, phase_x = shift_phases(shape, (-center[0], -center[1]))
     return transform * phase_y * phase_x
+
+
+def shift_phases(
+    shape: tuple[int, int], shift: tuple[float, float]
+) -> tuple[Complex[np.ndarray, "y 1"], Complex[np.ndarray, "1 x"]]:
+    """Return the factors along y and x of `shift_phase`, in numpy and double precision."""
+    k_y, k_x = wave_numbers(shape)
+    phase_y, phase_x = np.exp(-1j * k_y * shift[0]), np.exp(-1j * k_x * shift[1])
+    if shape[0] % 2 == 0:
+        phase_y[shape[0] // 2] = np.cos(np.pi * shift[0])
+    if shape[1] % 2 == 0:
+        phase_x[:, -1] = np.cos(np.pi * shift[1])
+    return phase_y, phase_x

@@ -175,9 +175,8 @@ def restore_draws(
                     f"{DRAWS} has no images, which this step needs; sample again with --images thin."
                 )
             position[name] = np.repeat(stored.images[name], THINNING, axis=1)[:, :num_draws].astype(dtype)
-        if (
-            name in position and parameter.prior.has_map and name.endswith(".image")
-        ):  # kept as u, whatever samplers moved in
+        # Images are kept as u, whatever samplers moved in.
+        if name in position and parameter.prior.has_map and name.endswith(".image"):
             as_sampled = jax.vmap(jax.vmap(parameter.unconstrain))
             position[name] = np.asarray(as_sampled(jnp.asarray(position[name])))
     return Draws(position, derived, stored.stats, stored.status, stored.settings, posterior)
