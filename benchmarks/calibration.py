@@ -2,6 +2,7 @@
 
     python benchmarks/calibration.py --scenes 120                        writes benchmarks/calibration.csv
     python benchmarks/calibration.py --scenes 120 --prior log-gaussian   writes benchmarks/calibration_log.csv
+    python benchmarks/calibration.py --scenes 120 --prior profile        writes benchmarks/calibration_profile.csv
 
 10 to 15 s a scene. Every scene is drawn from the model itself: images of two overlapping galaxies from the prior,
 the center of a star, fluxes, background and noise, as `scoresample calibrate` does it for a user's scene. Where the
@@ -29,13 +30,18 @@ from scoresample.products.calibration_scene import score_scene, simulate_scene
 STORED = {
     "gaussian": pathlib.Path(__file__).parent / "calibration.csv",
     "log-gaussian": pathlib.Path(__file__).parent / "calibration_log.csv",
+    "profile": pathlib.Path(__file__).parent / "calibration_profile.csv",
 }
 SHAPE, BANDS, BOX = (28, 28), ("g", "i"), 17
 CENTERS = np.array([[13.0, 10.0], [15.0, 17.0], [20.0, 13.0]])
 SEEING = (1.7, 1.4)
 FLUX = dist.Normal(jnp.array([[500.0, 700.0], [300.0, 500.0], [200.0, 300.0]]), 100.0)
 BACKGROUND = dist.Normal(0.0, 0.3)
-LEAST = {"gaussian": 10.0, "log-gaussian": 0.0}  # light of S, peak about 1; the mean galaxy has about 40
+LEAST = {
+    "gaussian": 10.0,
+    "log-gaussian": 0.0,
+    "profile": 0.0,
+}  # light of S, peak about 1; the mean galaxy has about 40
 SETTINGS = ss.RunSettings(sampler="hmc", chains=4, warmup=100, draws=250, max_draws=0)
 LABELS = {"star_2.center": "center", "light": "total"}
 NARROW = 0.7

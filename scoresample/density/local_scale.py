@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 from jaxtyping import Array, Float
 
 from scoresample.density.base import Scale
@@ -75,12 +76,9 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         priors = [free[name].scale() for name in names]
         if all(around is not None for around in arounds):
             scale = _scale_where_seen(arounds, information, dtype)
-        elif size > MAX_DENSE:
-            prior = block_diagonal(priors)
-            scale = scale_of_posterior(prior, information.apply, NUM_DIRECTIONS, dtype)
         else:
-            precision = information.dense() + scipy.linalg.block_diag(*map(dense_precision, priors))
-            scale = scale_from_precision(precision, dtype)
+            beside = [free[name].prior.beside_pixels(position[name]) for name in names]
+            scale = _scale_of(priors, information, beside, dtype, dense=size <= MAX_DENSE)
         blocks.append((names, scale))
         used.update(names)
     return blocks + [((name,), p.scale()) for name, p in free.items() if name not in used]
@@ -110,7 +108,7 @@ def scatter_cost(
         seen = make_seen(posterior) if seen is None else seen
         _, visible = visibility(seen, source, values)
         density = seen.correlation[:, :1, 0] * (visible * np.ravel(slopes.get(name, 1.0))) ** 2
-        known = np.asarray(free[name].scale().diagonal, float) ** -2
+        known = np.asarray(free[name].scale_of_pixels().diagonal, float) ** -2
         variance = 1 / (known + brightness[:, index] ** 2 @ density)
         cost[:, index] = density @ variance
     return cost
@@ -120,6 +118,24 @@ def _slopes(posterior: "Posterior", position) -> dict[str, Float[np.ndarray, "y 
     """Return the derivatives of the images u by the coordinates of samplers, where they are not the same."""
     maps = [p for p in posterior.parameters if p.prior.has_map and p.name.endswith(".image")]
     return {p.name: np.asarray(p.slope(jnp.asarray(position[p.name])), float) for p in maps}
+
+
+def _scale_of(priors: list[LowRankScale], information: Information, beside, dtype, *, dense: bool) -> Scale:
+    """Return the scale of images with these priors and what the data know of their pixels.
+
+    ``beside`` has, of each image, what the numbers in front of its pixels do to those.
+    """
+    pixels = [scale.size - (0 if b is None else b.shape[1]) for scale, b in zip(priors, beside, strict=True)]
+    itself = [scipy.sparse.eye_array(n) for n in pixels]
+    moves = scipy.sparse.block_diag([
+        one if b is None else scipy.sparse.hstack([np.asarray(b, float), one])
+        for one, b in zip(itself, beside, strict=True)
+    ]).tocsr()  # fmt: skip
+    if dense:
+        known = moves.T @ (information.dense() @ moves)
+        return scale_from_precision(known + scipy.linalg.block_diag(*map(dense_precision, priors)), dtype)
+    product = lambda v: moves.T @ information.apply(moves @ v)
+    return scale_of_posterior(block_diagonal(priors), product, NUM_DIRECTIONS, dtype)
 
 
 def _scale_where_seen(arounds: list[Around], information: Information, dtype) -> LowRankScale:

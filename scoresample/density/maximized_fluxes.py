@@ -52,7 +52,9 @@ class MaximizedFluxes(AbstractClimbed):
         precision = posterior.flux_prior.precision + held
         solution = posterior.likelihood.solve(columns, posterior.flux_prior.mean, precision)
         below = jnp.where(self.positive, jnp.minimum(solution.mean / solution.unit, 0), 0)
-        return solution.log_maximum - 0.5 * jnp.sum(below**2) + posterior.explicit_prior(position)
+        return (
+            solution.log_maximum - 0.5 * jnp.sum(below**2) + posterior.explicit_prior(position, climbed=True)
+        )
 
 
 def maximized_fluxes(posterior: "Posterior") -> MaximizedFluxes:

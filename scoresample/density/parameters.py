@@ -1,7 +1,8 @@
 """Free parameters: from what a model calls them to unconstrained coordinates and back."""
 
+import math
+
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -19,7 +20,7 @@ class Parameter(eqx.Module):
     prior
         Over the constrained value.
     shape
-        Of the value; the unconstrained coordinate has the same.
+        Of the value; the unconstrained coordinate has the same under most priors.
     """
 
     name: str = eqx.field(static=True)
@@ -31,6 +32,11 @@ class Parameter(eqx.Module):
         """Whether the prior has a density."""
         return isinstance(self.prior, AbstractLogPrior)
 
+    @property
+    def coordinate_shape(self) -> tuple[int, ...]:
+        """Of the unconstrained coordinate."""
+        return self.prior.coordinate_shape(self.shape)
+
     def constrain(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map the unconstrained coordinate to the value that a scene shows."""
         return self.prior.to_seen(self.prior.to_constrained(position)[0])
@@ -41,12 +47,15 @@ class Parameter(eqx.Module):
 
     def slope(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the derivative of each element of the value by the coordinate's, for maps of elements."""
-        value = lambda coordinate: self.prior.to_constrained(coordinate)[0]
-        return jax.jvp(value, (position,), (jnp.ones_like(position),))[1]
+        return self.prior.slope(position)
 
     def log_prob(self, position: Float[Array, "..."]) -> Float[Array, ""]:
         """Return the prior's log density over the unconstrained coordinate, log-Jacobian included."""
         return self.prior.unconstrained_log_prob(position)
+
+    def climbed_log_prob(self, position: Float[Array, "..."]) -> Float[Array, ""]:
+        """Return the same for climbs to a MAP; see `AbstractLogPrior.climbed_log_prob`."""
+        return self.prior.climbed_log_prob(position)
 
     def score(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the score of a prior that has nothing else; such priors live on the real line."""
@@ -55,8 +64,12 @@ class Parameter(eqx.Module):
     def scale(self) -> LowRankScale:
         """Return a square root of the prior covariance of the raveled coordinate."""
         scale = self.prior.scale(self.shape)
-        size = int(jnp.prod(jnp.asarray(self.shape))) if self.shape else 1
-        return identity_scale(size) if scale is None else scale
+        return identity_scale(math.prod(self.coordinate_shape)) if scale is None else scale
+
+    def scale_of_pixels(self) -> LowRankScale:
+        """Return the same of the part of the coordinate that has one number for each of the value's."""
+        scale = self.prior.of_coordinate().scale(self.shape)
+        return identity_scale(math.prod(self.shape)) if scale is None else scale
 
     def at_noise_level(self, level: Float[Array, ""]) -> "Parameter":
         """Return this parameter with a noisier prior, as far as its prior knows one."""

@@ -156,7 +156,7 @@ class Posterior(AbstractDensity):
 
     def check_position(self, position: Position) -> None:
         """Raise `PositionError` unless names and shapes are those of the free parameters."""
-        wanted = {parameter.name: tuple(parameter.shape) for parameter in self.parameters}
+        wanted = {parameter.name: parameter.coordinate_shape for parameter in self.parameters}
         if not isinstance(position, Mapping) or set(position) != set(wanted):
             came = sorted(position) if isinstance(position, Mapping) else type(position).__name__
             raise PositionError(f"the position has {came}, but the posterior needs {sorted(wanted)}.")
@@ -209,12 +209,13 @@ class Posterior(AbstractDensity):
         """Return the Gaussian posterior of fluxes and background given the rendered columns."""
         return self.likelihood.solve(columns, self.flux_prior.mean, self.flux_prior.precision)
 
-    def explicit_prior(self, position: Position) -> Float[Array, ""]:
-        """Return the log prior of the parameters whose prior has a value."""
+    def explicit_prior(self, position: Position, climbed: bool = False) -> Float[Array, ""]:
+        """Return the log prior of the parameters whose prior has a value, or of what climbs to a MAP take for it."""
         total = jnp.zeros((), self.likelihood.data.dtype)
         for first, _, together in self._alike(position):
             if first.has_log_prob:
-                total = total + jnp.sum(jax.vmap(first.log_prob)(together))
+                log_prob = first.climbed_log_prob if climbed else first.log_prob
+                total = total + jnp.sum(jax.vmap(log_prob)(together))
         if self.flux_prior.is_flat and not self.collapse:
             # Flat in amplitude at given morphology, written for fluxes: d amplitude = d flux / sum of S.
             values = self.values(position)

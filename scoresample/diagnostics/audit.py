@@ -247,7 +247,10 @@ def _coordinates(density: AbstractDensity, points: PyTree[Float[Array, "n ..."]]
     whitening = local_whitening(density, mean)
     if whitening.local is not None:
         return whitening
-    scale = density.prior.scale(mean.shape) if isinstance(density, _PriorAlone) else None
+    scale = None
+    if isinstance(density, _PriorAlone):
+        prior = density.prior.for_shape(mean.shape)
+        scale = prior.scale(mean.shape) if prior.coordinate_shape(mean.shape) == mean.shape else None
     if scale is None:
         spread = flatten(jax.tree.map(lambda leaf: jnp.std(leaf, axis=0), points))[0]
         if isinstance(density, _PriorAlone):  # pixels are alike

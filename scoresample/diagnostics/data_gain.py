@@ -124,16 +124,17 @@ def _prior_images(
 
 
 def _seen_images(
-    posterior: Posterior, name: str, draws: Draws, images: Float[np.ndarray, "chain draw y x"]
+    posterior: Posterior, name: str, draws: Draws, images: Float[np.ndarray, "chain draw ..."]
 ) -> Float[np.ndarray, "chain draw y x"]:
     """Return u of the images that sampled coordinates of one image stand for."""
     rest = jax.tree.map(lambda leaf: jnp.asarray(leaf[0, 0]), draws.position)
     flat = jnp.asarray(images).reshape(-1, *images.shape[2:])
-    return np.asarray(_values(posterior, rest, name, flat), np.float64).reshape(images.shape)
+    values = np.asarray(_values(posterior, rest, name, flat), np.float64)
+    return values.reshape(*images.shape[:2], *values.shape[1:])
 
 
 @quick_jit
-def _values(posterior: Posterior, rest, name: str, images: Float[Array, "n y x"]) -> Float[Array, "n y x"]:
+def _values(posterior: Posterior, rest, name: str, images: Float[Array, "n ..."]) -> Float[Array, "n y x"]:
     return jax.lax.map(lambda image: posterior.values(rest | {name: image})[name], images)
 
 

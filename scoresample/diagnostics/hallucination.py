@@ -147,6 +147,7 @@ def hallucination_score(
         image_prior = parameter.prior.of_coordinate()
         if image_prior is not parameter.prior:
             like = like * jax.vmap(parameter.slope)(over) ** 2
+            over = jax.vmap(parameter.prior.of_pixels)(over)
         elif image_prior.has_map:
             over = u
         prior, probe_error, hall.num_probes[name], enough = prior_diagonal(

@@ -52,17 +52,25 @@ class Information(eqx.Module):
     names: tuple[str, ...] = eqx.field(static=True)
 
     @property
-    def shapes(self) -> tuple[tuple[int, int], ...]:
-        """Of the images."""
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of the sampled coordinates of the images."""
         return tuple(self.positions[name].shape[1:] for name in self.names)
 
-    def split(self, flat: Float[Array, " n"]) -> dict[str, Float[Array, "y x"]]:
-        """Return images by name."""
-        ends = np.cumsum([np.prod(shape) for shape in self.shapes])[:-1]
-        parts = jnp.split(flat, ends)
-        return {n: part.reshape(shape) for n, part, shape in zip(self.names, parts, self.shapes, strict=True)}
+    @property
+    def image_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of the images."""
+        free = {parameter.name: parameter for parameter in self.posterior.parameters}
+        return tuple(free[name].shape for name in self.names)
 
-    def sampled(self, z: Float[Array, " n"]) -> dict[str, Float[Array, "y x"]]:
+    def split(self, flat: Float[Array, " n"]) -> dict[str, Float[Array, "..."]]:
+        """Return the sampled coordinates of each image by name."""
+        return _split(flat, self.names, self.shapes)
+
+    def images(self, flat: Float[Array, " pixel"]) -> dict[str, Float[Array, "y x"]]:
+        """Return images by name."""
+        return _split(flat, self.names, self.image_shapes)
+
+    def sampled(self, z: Float[Array, " n"]) -> dict[str, Float[Array, "..."]]:
         """Return the change of the sampled coordinates, L z, by name."""
         pairs = zip(self.split(z).items(), self.roots, strict=True)
         return {name: root.apply(part.ravel()).reshape(part.shape) for (name, part), root in pairs}
@@ -93,7 +101,7 @@ class Information(eqx.Module):
 
         return jnp.mean(jax.lax.map(one, (self.positions, self.taken_up, self.amplitudes)), axis=0)
 
-    def morphology(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
+    def morphology(self, z: Float[Array, " n"]) -> Float[Array, " pixel"]:
         """Return the change of the morphologies S that are seen."""
 
         def one(position):
@@ -102,7 +110,7 @@ class Information(eqx.Module):
 
         return jnp.mean(jax.lax.map(one, self.positions), axis=0)
 
-    def mean_morphology(self) -> Float[Array, " n"]:
+    def mean_morphology(self) -> Float[Array, " pixel"]:
         """Return the morphologies S that are seen, averaged over positions."""
         return jnp.mean(jax.lax.map(self._seen, self.positions), axis=0)
 
@@ -115,6 +123,12 @@ class Information(eqx.Module):
         columns = self.posterior.likelihood.columns(self.posterior.values(position), unit_flux=False)
         image = jnp.einsum("bk,kbp->bp", amplitudes, columns[: amplitudes.shape[1]])
         return image * self.posterior.likelihood.root_weight
+
+
+def _split(flat, names, shapes):
+    """Return the parts of a flat vector, in their shapes, by name."""
+    parts = jnp.split(flat, np.cumsum([np.prod(shape) for shape in shapes])[:-1])
+    return {name: part.reshape(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
 
 
 def make_information(
@@ -159,7 +173,7 @@ def _amplitudes(posterior: Posterior, positions: Position):
 
 
 def prior_root(
-    key: PRNGKeyArray, parameter: Parameter, images: Float[Array, "draw y x"], num_steps: int
+    key: PRNGKeyArray, parameter: Parameter, images: Float[Array, "draw ..."], num_steps: int
 ) -> Scale:
     r"""Return L with :math:`L^T F L = I`, F the negative Jacobian of a prior's score, averaged over draws.
 

@@ -142,21 +142,25 @@ def data_modes(
     near, found = tuple(scale for _, scale in blocks), {}
     for name, key_mode in zip(wanted, jax.random.split(key_modes, max(len(wanted), 1)), strict=False):
         # One compiled function serves all images: which one it is about is an argument.
-        own = np.concatenate(
-            [np.full(np.prod(s), float(n == name)) for n, s in zip(images, information.shapes, strict=True)]
+        own, own_pixels = (
+            jnp.asarray(_marks(images, shapes, name), first[name].dtype)
+            for shapes in (information.shapes, information.image_shapes)
         )
-        numbers = _modes(
-            key_mode, information, near, jnp.asarray(own, first[name].dtype), num_steps, num_modes
-        )
+        numbers = _modes(key_mode, information, near, own, own_pixels, num_steps, num_modes)
         found[name.removesuffix(".image")] = _as_modes(numbers, information, name)
     return found
+
+
+def _marks(names: Sequence[str], shapes, name: str) -> Float[np.ndarray, " n"]:
+    """Return 1 for what belongs to one image, and 0 for the others."""
+    return np.concatenate([np.full(np.prod(s), float(n == name)) for n, s in zip(names, shapes, strict=True)])
 
 
 def _as_modes(numbers: dict[str, Array], information: Information, name: str) -> Modes:
     """Return plain arrays of one image; patterns with more light first than last."""
 
     def cut(patterns):
-        images = np.asarray(jax.vmap(information.split)(patterns)[name], np.float64)
+        images = np.asarray(jax.vmap(information.images)(patterns)[name], np.float64)
         sign = np.where(images.sum(axis=(1, 2)) < 0, -1, 1)
         return images * sign[:, None, None]
 
@@ -179,14 +183,16 @@ def _modes(
     information: Information,
     near: tuple[Scale, ...],
     own: Float[Array, " n"],
+    own_pixels: Float[Array, " pixel"],
     num_steps: int,
     num_modes: int,
 ) -> dict[str, Array]:
-    """Return the modes of one image, whose coordinates are 1 in ``own``, as flat vectors of all images."""
+    """Return the modes of one image, whose coordinates and pixels are 1 in ``own`` and ``own_pixels``, as flat vectors
+    of all images."""
     key_start, key_probes, key_open = jax.random.split(key, 3)
-    normal = lambda key: own * jax.random.normal(key, own.shape, own.dtype)
+    normal = lambda key, own: own * jax.random.normal(key, own.shape, own.dtype)
     marginal = lambda z: own * _marginal(information, near, own, own * z)
-    values, vectors, residual = lanczos(marginal, normal(key_start), num_steps)
+    values, vectors, residual = lanczos(marginal, normal(key_start, own), num_steps)
     values = jnp.maximum(values, 0)  # rounding
     share = lambda values: values / (1 + values)
     sure = residual < 0.01 * (1 + values)
@@ -199,12 +205,12 @@ def _modes(
         found, directions, _ = lanczos(lambda z: outside(marginal(outside(z))), start, max(num_steps // 2, 1))
         return jnp.sum((start @ directions) ** 2 * share(jnp.maximum(found, 0)))
 
-    seen = lambda z: own * information.morphology(z)
-    itself = own * information.mean_morphology()
+    seen = lambda z: own_pixels * information.morphology(z)
+    itself = own_pixels * information.mean_morphology()
     shape = lambda s: s - itself * jnp.dot(itself, s) / jnp.dot(itself, itself)
-    back = lambda s: jax.linear_transpose(seen, s)(shape(s))[0]
+    back = lambda s: jax.linear_transpose(seen, own)(shape(s))[0]
     covariance = lambda s: shape(seen(_solve(information, near, jnp.ones_like(own), back(s))))
-    variance, components, _ = lanczos(covariance, shape(normal(key_open)), NUM_OPEN_STEPS)
+    variance, components, _ = lanczos(covariance, shape(normal(key_open, own_pixels)), NUM_OPEN_STEPS)
     last = slice(-1, -num_modes - 1, -1)
     variance, components = variance[last], components[:, last].T
     prior = jnp.sum(jax.vmap(back)(components) ** 2, axis=1)

@@ -24,8 +24,19 @@ BOX_SIZES = (17, 23, 31, 39, 47, 63, 79, 103, 127)
 RADII_PER_BOX = 1 / 0.085
 """Side of a box in half-light radii, as of the galaxies that the shipped priors describe (`training.galaxies`)."""
 
-RADII_PER_BOX_OF_SPHEROIDS = 1.5 * RADII_PER_BOX
-"""The same for de Vaucouleurs profiles, whose wings reach further: 5 instead of 9 % of the light is beyond it."""
+WIDE_RADII_PER_BOX = 20.0
+"""The same where the prior knows sizes by themselves, so that boxes can hold the wings of bright galaxies: of an
+exponential all, of a de Vaucouleurs profile 96 % of the light."""
+
+SPHEROIDS_REACH = 1.5
+"""How much further boxes of de Vaucouleurs profiles reach: 5 instead of 9 % of the light is beyond them."""
+
+BRIGHT = 10.0
+"""Signal-to-noise of the brightest pixel from which on boxes are that wide. They shrink with its square root: wings of
+fainter galaxies are not seen."""
+
+LEAST_REACH = 0.35
+"""How far the boxes of the faintest reach, in units of that: 6 % of an exponential are beyond it."""
 
 LEAST_STRETCH = 1.2
 """Boxes of galaxies that reach so much further along y or x than on average are larger: an axis ratio of 0.6. Of
@@ -41,6 +52,7 @@ def initialize_scene(
     box_sizes: tuple[int, ...] = BOX_SIZES,
     two_components_above: float = 50.0,
     sizes: str = "rings",
+    radii_per_box: float | None = None,
 ) -> Scene:
     """Return a scene with one object for each detection: a star where the catalog says so, else a galaxy.
 
@@ -75,6 +87,10 @@ def initialize_scene(
         ``"profiles"``: exponential and de Vaucouleurs profiles that are fitted to all sources at once (`fit_profiles`),
         each box so large as one of galaxies of that half-light radius is in the shipped priors. Neighbours then
         inflate boxes less; what that does to fluxes, with these and with smaller boxes, is in docs/gallery.md.
+    radii_per_box
+        Side of the boxes of bright galaxies in half-light radii, with ``"profiles"``, for a prior to which boxes are
+        not sizes; those of faint ones hold less of what is not seen (`BRIGHT`). By default boxes are those of the
+        galaxies of that size that the shipped priors describe.
 
     A `ScoresampleWarning` says when stars do not look like the PSFs (`models.psf_check`).
 
@@ -103,7 +119,7 @@ def initialize_scene(
     ):
         make = partial(make_source, center=center, object_id=str(object_id))
         if profiles is not None:
-            seen = _see_profile(profiles[index], box_sizes, center, images.shape[1:])
+            seen = _see_profile(profiles[index], radii_per_box, box_sizes, center, images.shape[1:])
         else:
             seen = _see_rings(flat, weights, psfs, center, bool(star), box_sizes)
         flux = jnp.asarray(seen.flux, dtype)
@@ -148,10 +164,14 @@ def _see_rings(flat, weights, psfs, center, star: bool, box_sizes: tuple[int, ..
     return _Seen(_box_size(reach, box_sizes, center, flat.shape[1:]), flux, light.peak, light)
 
 
-def _see_profile(profile: Profile, box_sizes: tuple[int, ...], center, shape: tuple[int, int]) -> _Seen:
+def _see_profile(
+    profile: Profile, radii_per_box: float | None, box_sizes: tuple[int, ...], center, shape: tuple[int, int]
+) -> _Seen:
     """Return what the fit of all profiles made of a source: of the allowed boxes the nearest, in its logarithm."""
     whole = _box_size(np.full(2, np.inf), box_sizes, center, shape)
-    per_radius = RADII_PER_BOX_OF_SPHEROIDS if profile.sersic_index > 2 else RADII_PER_BOX
+    per_radius = RADII_PER_BOX * (SPHEROIDS_REACH if profile.sersic_index > 2 else 1)
+    if radii_per_box is not None:
+        per_radius = radii_per_box * np.clip((profile.peak / BRIGHT) ** 0.5, LEAST_REACH, 1)
     needed = max(per_radius * profile.half_light_radius, 1.0)
     box = min(whole, min(box_sizes, key=lambda n: abs(np.log(n / needed))))
     return _Seen(box, profile.flux, profile.peak, profile)

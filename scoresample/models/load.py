@@ -12,15 +12,21 @@ from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.learned_prior import DEFAULT_NOISE_LEVEL, LearnedPrior
 from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
 from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.profile_prior import load_profile_prior
 from scoresample.models.weights_file import read_network
 
 _SHIPPED = {
     "galaxies": "galaxies.npz",
     "gaussian": "gaussian.npz",
     "log-gaussian": "log-gaussian.npz",
+    "profile": "profile.npz",
     "ztf-like": "ztf-like.npz",
 }
-_OF_TABLES = {"gaussian": load_gaussian_prior, "log-gaussian": load_log_gaussian_prior}
+_OF_TABLES = {
+    "gaussian": load_gaussian_prior,
+    "log-gaussian": load_log_gaussian_prior,
+    "profile": load_profile_prior,
+}
 """What makes the priors without a network."""
 
 
@@ -33,12 +39,12 @@ def load_prior(
     ----------
     name
         ``log-gaussian``, which runs use unless told otherwise, and ``gaussian``, which know mean and covariance of
-        simulated galaxies; ``galaxies``, a network that learned more of them; ``ztf-like``, which knows Sersic indices
-        1 and 4 only, for tests with a wrong prior; or a file of weights that ``scoresample train`` wrote, ending in
-        ``.npz``.
+        simulated galaxies; ``profile``, smooth profiles of unknown size, and how galaxies scatter about them;
+        ``galaxies``, a network that learned more of them; ``ztf-like``, which knows Sersic indices 1 and 4 only, for
+        tests with a wrong prior; or a file of weights that ``scoresample train`` wrote, ending in ``.npz``.
     noise_level
         Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`. By default 0.3, 0.14
-        for the Gaussian, and 0.15, of the logarithm, for ``log-gaussian``.
+        for the Gaussian, and 0.15, of the logarithm, for ``log-gaussian`` and ``profile``.
     hides_noise
         Whether scenes show galaxies without that noise; see `LearnedPrior`. The Gaussians' is part of their images.
 

@@ -52,11 +52,11 @@ class LogGaussianImagePrior(AbstractLogPrior):
 
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u; not finite where :math:`S \\le -s_0`."""
-        return _to_logarithm(value, self.softening)
+        return to_logarithm(value, self.softening)
 
     def to_constrained(self, position: Float[Array, "y x"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
         """Return the image u of w, and the log-Jacobian."""
-        return _from_logarithm(position, self.softening)
+        return from_logarithm(position, self.softening)
 
     def of_coordinate(self) -> GaussianImagePrior:
         """Return the Gaussian of w."""
@@ -124,11 +124,11 @@ class LogGaussianMorphologyPrior(AbstractLogPrior):
 
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u."""
-        return _to_logarithm(value, self.gaussian.tables.softening)
+        return to_logarithm(value, self.gaussian.tables.softening)
 
     def to_constrained(self, position: Float[Array, "y x"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
         """Return the image u of w, and the log-Jacobian."""
-        return _from_logarithm(position, self.gaussian.tables.softening)
+        return from_logarithm(position, self.gaussian.tables.softening)
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         """Return the normalized log density of one image u."""
@@ -148,12 +148,12 @@ def load_log_gaussian_prior(noise_level: float = DEFAULT_NOISE_LEVEL) -> LogGaus
     return LogGaussianMorphologyPrior(GaussianMorphologyPrior(shipped_tables("log-gaussian"), noise_level))
 
 
-def _to_logarithm(u: Float[Array, "y x"], softening: float) -> Float[Array, "y x"]:
+def to_logarithm(u: Float[Array, "y x"], softening: float) -> Float[Array, "y x"]:
     """Return w of an image u."""
     return jnp.log1p(to_morphology(u) / softening) / COORDINATE_SCALE
 
 
-def _from_logarithm(w: Float[Array, "y x"], softening: float) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
+def from_logarithm(w: Float[Array, "y x"], softening: float) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
     """Return the image u of w, and the log-Jacobian."""
     morphology = softening * jnp.expm1(COORDINATE_SCALE * w)
     log_slope = jnp.log(softening) + COORDINATE_SCALE * w - jnp.log1p(morphology)

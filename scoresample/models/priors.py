@@ -73,9 +73,32 @@ class AbstractPrior(eqx.Module):
         """Map the coordinate of samplers to the value; also return the log-Jacobian of that map."""
         return position, jnp.zeros((), position.dtype)
 
+    def coordinate_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of the samplers' coordinate of a value of one shape."""
+        return tuple(shape)
+
     def of_coordinate(self) -> "AbstractPrior":
-        """Return the prior of the samplers' coordinate, where curvatures are of use; itself where that is its own."""
+        """Return the prior of the samplers' coordinate, where curvatures are of use; itself where that is its own.
+
+        Of its pixels alone, given the rest, where a coordinate has more than those.
+        """
         return self
+
+    def of_pixels(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the part of the samplers' coordinate that has one number for each of the value's."""
+        return position
+
+    def beside_pixels(self, position: Float[Array, "..."]) -> Float[Array, "n k"] | None:
+        """Return how all of that part would have to change to do what each other number of the coordinate does.
+
+        Those others come first in the coordinate. None where there are none.
+        """
+        return None
+
+    def slope(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return the derivative of each element of the value by its own in the coordinate."""
+        value = lambda coordinate: self.to_constrained(coordinate)[0]
+        return jax.jvp(value, (position,), (jnp.ones_like(position),))[1]
 
     def around(self, value: Float[Array, "..."]) -> Around | None:
         """Return how the prior looks around a value; None where a scene shows all of it, and `scale` says enough."""
@@ -127,6 +150,10 @@ class AbstractLogPrior(AbstractPrior):
             return self.log_prob(position)
         value, log_jacobian = self.to_constrained(position)
         return self.log_prob(value) + log_jacobian
+
+    def climbed_log_prob(self, position: Float[Array, "..."]) -> Float[Array, ""]:
+        """Return what climbs to a MAP take for ``unconstrained_log_prob``, where the maximum of that means nothing."""
+        return self.unconstrained_log_prob(position)
 
     @abc.abstractmethod
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n ..."]:

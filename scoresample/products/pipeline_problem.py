@@ -11,7 +11,7 @@ from scoresample.data.observation import Observation
 from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ScoresampleError
-from scoresample.models.initialization import initialize_scene
+from scoresample.models.initialization import WIDE_RADII_PER_BOX, initialize_scene
 from scoresample.models.load import load_prior, prior_hash
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.products.pipeline_files import sha256_of
@@ -60,7 +60,8 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     observation, catalog = read_scene(path, settings)
     prior = prior_of(settings)
     try:
-        scene = initialize_scene(observation, catalog, background=settings.background)
+        layout = {"sizes": "profiles", "radii_per_box": WIDE_RADII_PER_BOX} if prior.name == "profile" else {}
+        scene = initialize_scene(observation, catalog, background=settings.background, **layout)
     except ScoresampleError as error:
         raise type(error)(f"{Path(path).name}: {error}") from None
     provenance = {

@@ -138,7 +138,7 @@ def report_prior(
     Raises
     ------
     ConfigError
-        If a number is below 1, the seed negative, or the prior has no noise level.
+        If a number is below 1, the seed negative, or the prior has no noise level or more numbers than pixels.
     DataError
         If there are fewer than 100 galaxies of 32 pixels, or images have another shape or are not finite.
     ShapeError
@@ -152,6 +152,11 @@ def report_prior(
     if not prior.noise_level > 0:
         raise ConfigError(
             f"prior {prior.name!r} has noise_level {prior.noise_level:g}; a report needs more than 0."
+        )
+    if prior.for_shape((SIDE, SIDE)).coordinate_shape((SIDE, SIDE)) != (SIDE, SIDE):
+        raise ConfigError(
+            f"prior {prior.name!r} has numbers beside those of the pixels, and a report adds noise to pixels alone; "
+            "see docs/priors.md for what was measured of it."
         )
     galaxies, given, prior = _usable(prior, galaxies), prior, prior.of_coordinate()
     galaxies = {side: _to_coordinate(given, images) for side, images in galaxies.items()}

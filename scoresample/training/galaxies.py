@@ -25,6 +25,10 @@ KINDS = {
 }
 
 
+RADIUS_OF_BOX = 0.085
+"""Median half-light radius of galaxies in units of their box."""
+
+
 def draw_half_light_radius(rng: np.random.Generator, box: int | float) -> float:
     """Return a circularized half-light radius in pixels: log-normal, median 0.085 box, sigma(ln) 0.45.
 
@@ -32,7 +36,7 @@ def draw_half_light_radius(rng: np.random.Generator, box: int | float) -> float:
     2012, MNRAS 420, 1518) scatter by 0.53 about 0.42 arcsec; a box follows the light of its galaxy, so the ratio of the
     two scatters less.
     """
-    return 0.085 * box * np.exp(0.45 * rng.normal())
+    return RADIUS_OF_BOX * box * np.exp(0.45 * rng.normal())
 
 
 def draw_axis_ratio(rng: np.random.Generator) -> float:

@@ -2,6 +2,8 @@
 
 ``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --output gaussian.npz``
 ``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --softening 0.01 --output log-gaussian.npz``
+``python -m scoresample.training.gaussian --seed 1 --galaxies 600 --softening 0.01 --about-profiles
+--boxes 16 24 32 48 64 96 128 --output profile.npz``
 """
 
 import argparse
@@ -16,7 +18,8 @@ from tqdm import tqdm
 
 from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.models.radial_tables import RadialTables
-from scoresample.training.galaxies import simulate_galaxy
+from scoresample.training.galaxies import RADIUS_OF_BOX, simulate_galaxy
+from scoresample.training.profile_fits import BOX_OF_PROFILES, subtract_profile
 
 BOXES = (9, 12, 16, 24, 32, 48, 64, 96, 128)
 NUM_NODES, NUM_ANGLES, NUM_ORDERS, NUM_MODES = 41, 64, 15, 10
@@ -42,7 +45,7 @@ def to_polar(
 
 
 def measure_box(
-    seed: int, box: int, num_galaxies: int, softening: float = 1.0
+    seed: int, box: int, num_galaxies: int, softening: float = 1.0, about_profiles: bool = False
 ) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"], Float[np.ndarray, "order node mode"]]:
     r"""Return mean, variance and covariance factors of :math:`u = \log(S / s_0 + 1) / 0.1` for one box size.
 
@@ -56,18 +59,22 @@ def measure_box(
 
     less the product of the means for m = 0. Its factors are the leading eigenvectors in the metric of pixel area.
     Images reach beyond the box so that corners are measured at all angles; galaxies have random orientations, so that
-    turning and mirroring them would add nothing.
+    turning and mirroring them would add nothing. ``about_profiles``: of what is left of u when the profile that fits
+    each galaxy best is taken away (`subtract_profile`), in boxes larger by `BOX_OF_PROFILES`.
     """
     nodes = radial_nodes()
+    size_box = box / BOX_OF_PROFILES if about_profiles else box
     side = int(np.ceil(2 * CORNER * box)) + 4
     total = np.zeros((NUM_ORDERS, NUM_NODES, NUM_NODES))
     mean, square = np.zeros(NUM_NODES), np.zeros(NUM_NODES)
     streams = np.random.SeedSequence([seed, box]).spawn(num_galaxies)
     repeats = np.where(np.arange(NUM_ORDERS) == 0, 1.0, 2.0)  # orders m and -m
     for stream in tqdm(streams, desc=f"box {box}"):
-        light = simulate_galaxy(np.random.default_rng(stream), side, size_box=box)
+        light = simulate_galaxy(np.random.default_rng(stream), side, size_box=size_box)
         u = np.log1p(np.maximum(light, 0) / softening) / COORDINATE_SCALE
         circles = to_polar(u, nodes * box)
+        if about_profiles:
+            circles = subtract_profile(circles, nodes * box, RADIUS_OF_BOX * size_box, softening)
         modes = (np.fft.rfft(circles, axis=-1) / NUM_ANGLES)[:, :NUM_ORDERS].T
         total += repeats[:, None, None] * (modes[:, :, None] * modes[:, None, :].conj()).real
         mean += np.mean(circles, axis=-1)
@@ -84,10 +91,14 @@ def measure_box(
 
 
 def measure_tables(
-    seed: int, num_galaxies: int, boxes: Sequence[int] = BOXES, softening: float = 1.0
+    seed: int,
+    num_galaxies: int,
+    boxes: Sequence[int] = BOXES,
+    softening: float = 1.0,
+    about_profiles: bool = False,
 ) -> RadialTables:
     """Return tables measured on ``num_galaxies`` simulated galaxies per box size."""
-    found = [measure_box(seed, box, num_galaxies, softening) for box in boxes]
+    found = [measure_box(seed, box, num_galaxies, softening, about_profiles) for box in boxes]
     mean, variance, factors = zip(*found, strict=True)
     return RadialTables(
         np.asarray(boxes, float),
@@ -104,9 +115,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--galaxies", type=int, default=4000, help="per box size")
     parser.add_argument("--boxes", type=int, nargs="+", default=BOXES, help="sides to tabulate, pixels")
     parser.add_argument("--softening", type=float, default=1.0, help="s_0 of u = log(S / s_0 + 1) / 0.1")
+    parser.add_argument("--about-profiles", action="store_true", help="of what smooth profiles leave")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     options = parser.parse_args(arguments)
-    tables = measure_tables(options.seed, options.galaxies, options.boxes, options.softening)
+    tables = measure_tables(
+        options.seed, options.galaxies, options.boxes, options.softening, options.about_profiles
+    )
     arrays = {name: np.asarray(value, np.float32) for name, value in vars(tables).items()}
     np.savez_compressed(
         options.output,

@@ -14,6 +14,7 @@ from scoresample.errors import ConfigError, DataError
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
+from scoresample.models.profile_prior import load_profile_prior
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
@@ -53,16 +54,17 @@ def make_draws(posterior, seed, narrower=1.0):
     return Draws(position, {"flux": flux}, {}, "done", {}, posterior)
 
 
+@pytest.mark.parametrize("prior", [load_log_gaussian_prior(), load_profile_prior()], ids=lambda p: p.name)
 def test_images_that_are_drawn_from_the_prior_gain_nothing_whatever_coordinate_they_are_sampled_in(
-    seed_shift,
+    seed_shift, prior
 ):
-    """Under the log-gaussian prior positions are the logarithm of the light, and gains are of u."""
-    posterior, position = make_posterior(image=load_log_gaussian_prior()), {}
+    """Positions are the logarithm of the light, or what is left of it beside a profile, and gains are of u."""
+    posterior, position = make_posterior(image=prior), {}
     for index, parameter in enumerate(p for p in posterior.parameters if p.name.endswith(".image")):
         key = jax.random.key(10 * seed_shift + index)
         drawn = parameter.prior.sample(key, parameter.shape, CHAINS * STEPS)
         drawn = jax.vmap(parameter.unconstrain)(drawn)
-        position[parameter.name] = np.asarray(drawn).reshape(CHAINS, STEPS, *parameter.shape)
+        position[parameter.name] = np.asarray(drawn).reshape(CHAINS, STEPS, *parameter.coordinate_shape)
     flux = np.random.default_rng(seed_shift).normal(size=(CHAINS, STEPS, 2, 2))
     draws = Draws(position, {"flux": flux}, {}, "done", {}, posterior)
     gain = data_gain(jax.random.key(99 + seed_shift), draws, num_prior=1000)

@@ -7,14 +7,16 @@ import pytest
 import scipy.linalg
 
 from scoresample.data.observation import make_observation
+from scoresample.density import local_scale
 from scoresample.density.parameters import Parameter
 from scoresample.density.posterior import Posterior
-from scoresample.diagnostics.information import prior_root
+from scoresample.diagnostics.information import make_information, prior_root
 from scoresample.diagnostics.modes import data_modes
 from scoresample.errors import ConfigError
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.morphology import PointSource, to_morphology
+from scoresample.models.profile_prior import NUM_SHAPE, load_profile_prior
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
@@ -121,6 +123,58 @@ def test_that_test_tells_free_neighbours_from_fixed_ones(posterior, position, fo
     own = slice(81, None)
     fixed = scipy.linalg.eigh(precision[own, own], np.linalg.inv(covariance[own, own]), eigvals_only=True)
     assert np.all(found["galaxy_1"].strength < 0.98 * fixed[:-6:-1])
+
+
+def test_under_the_profile_prior_modes_are_of_profile_and_scatter_together():
+    """Against dense algebra in all coordinates; patterns are images."""
+    posterior = make_posterior([[8.0, 8.0]], [[2000.0, 2000.0]], image=load_profile_prior())
+    position = posterior.initial_position()
+    name = "galaxy_0.image"
+    position[name] = position[name].at[:NUM_SHAPE].set(0.3)
+    found = data_modes(jax.random.key(0), posterior, position)["galaxy_0"]
+    likelihood, flux = posterior.likelihood, np.asarray(posterior.brightness(position))
+    root_weight = np.asarray(likelihood.root_weight, float)
+
+    def model(q):
+        columns = likelihood.columns(posterior.values(position | {name: q}), False)
+        return jnp.einsum("bk,kbp->bp", flux, columns[: flux.shape[1]])
+
+    rows = np.asarray(jax.jit(jax.jacfwd(model))(position[name]), float)
+    design = np.moveaxis(np.asarray(likelihood.columns(posterior.values(position)), float), 0, 2)
+    precision = np.zeros((rows.shape[2], rows.shape[2]))
+    for band, weight in enumerate(root_weight):
+        seen, taken = weight[:, None] * rows[band], np.linalg.qr(weight[:, None] * design[band])[0]
+        seen -= taken @ (taken.T @ seen)
+        precision += seen.T @ seen
+    scatter = posterior.parameters[0].prior.for_shape((9, 9)).scatter.covariance()
+    prior = np.linalg.inv(scipy.linalg.block_diag(np.eye(NUM_SHAPE), scatter))
+    values = scipy.linalg.eigh(precision, prior, eigvals_only=True)
+    np.testing.assert_allclose(found.strength, values[:-6:-1], rtol=3e-3)
+    assert found.patterns.shape == found.open_patterns.shape == (5, 9, 9)
+
+
+@pytest.mark.parametrize("max_dense", [1000, 0])
+def test_the_local_scale_counts_what_profile_and_scatter_do_together(monkeypatch, max_dense):
+    """Its covariance undoes the exact information, nearly: weights of the data are smoothed in it."""
+    monkeypatch.setattr(local_scale, "MAX_DENSE", max_dense)
+    monkeypatch.setattr(local_scale, "NUM_DIRECTIONS", 60)
+    posterior = make_posterior([[8.0, 8.0]], [[2000.0, 2000.0]], image=load_profile_prior())
+    position = posterior.initial_position()
+    name = "galaxy_0.image"
+    position[name] = position[name].at[:NUM_SHAPE].set(0.3)
+    positions = {name: value[None] for name, value in position.items()}
+    information = make_information(jax.random.key(0), posterior, positions, (name,), 10)
+    v = jax.random.normal(jax.random.key(1), position[name].shape)
+    known = v + information.likelihood(v)
+
+    def undone(scale):
+        change = jax.linear_transpose(information.whiten, known)(known)[0]
+        return information.whiten(information.spread((scale,), change))
+
+    (near,) = [scale for names, scale in posterior.local_scale(position) if name in names]
+    off = lambda scale: jnp.linalg.norm(undone(scale) - v) / jnp.linalg.norm(v)
+    assert off(near) < 0.5
+    assert off(posterior.parameters[0].scale()) > 5  # negative control: of the prior alone
 
 
 def test_the_root_of_a_prior_known_by_its_score_alone_is_that_of_its_density(score_only):

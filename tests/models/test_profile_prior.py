@@ -1,0 +1,144 @@
+"""The prior of a profile and of scatter about it: densities that are what they say, and draws like galaxies."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from scoresample.density.parameters import Parameter
+from scoresample.errors import ConfigError, ShapeError
+from scoresample.models.load import load_prior
+from scoresample.models.morphology import to_morphology
+from scoresample.models.profile_prior import NUM_SHAPE, load_profile_prior
+from scoresample.models.soft_profile import SoftProfile
+from scoresample.products.prior_report import SIDE, report_prior
+
+SEED = int(os.environ.get("SCORESAMPLE_TEST_SEED", 0))
+SHAPE = (11, 13)
+
+
+@pytest.fixture(scope="module")
+def image_prior():
+    return load_profile_prior().for_shape(SHAPE)
+
+
+@pytest.fixture
+def position(image_prior):
+    return jax.random.normal(jax.random.key(SEED + 1), image_prior.coordinate_shape(SHAPE))
+
+
+@pytest.mark.parametrize("index", [1.0, 2.0, 4.0])
+def test_half_of_the_light_is_within_the_radius(index):
+    """But for the softened center, which matters to the steepest most."""
+    profile = SoftProfile(jnp.log(40.0), jnp.zeros(2), jnp.log(index), jnp.zeros(2))
+    radius = jnp.geomspace(1e-3, 4e4, 20_000)
+    inside = radius * jnp.exp(profile.log_light(radius, jnp.zeros_like(radius)))
+    light = np.cumsum(0.5 * (inside[1:] + inside[:-1]) * np.diff(radius))
+    assert np.interp(0.5, light / light[-1], radius[1:]) == pytest.approx(40, rel=0.04 if index < 3 else 0.2)
+
+
+def test_isophotes_have_the_axis_ratio_and_the_center():
+    profile = SoftProfile(jnp.log(5.0), jnp.array([0.4, 0.0]), jnp.zeros(()), jnp.array([0.2, -0.3]))
+    size = np.sqrt((1 + 0.4) / (1 - 0.4))  # semi-axes of the isophote of area pi
+    along_x = profile.log_light(jnp.array(0.2), jnp.array(4 * size - 0.3))
+    along_y = profile.log_light(jnp.array(4 / size + 0.2), jnp.array(-0.3))
+    turned = SoftProfile(jnp.log(5.0), jnp.array([0.0, 0.4]), jnp.zeros(()), jnp.zeros(2))
+    along_diagonal = turned.log_light(*jnp.full((2, 1), 4 * size / np.sqrt(2)))
+    np.testing.assert_allclose(along_x, along_y, rtol=1e-5)
+    np.testing.assert_allclose(along_x, along_diagonal[0], rtol=1e-5)
+    assert profile.log_light(jnp.array(0.2), jnp.array(-0.3)) == pytest.approx(0, abs=1e-6)
+
+
+def test_an_image_is_that_of_its_coordinates(image_prior, position):
+    u = image_prior.to_constrained(position)[0]
+    again = image_prior.to_unconstrained(u)
+    np.testing.assert_allclose(image_prior.to_constrained(again)[0], u, rtol=1e-3, atol=1e-3)
+    # With the image, the coordinates found are no less probable than those it was made from.
+    probable = lambda q: image_prior.unconstrained_log_prob(q) - image_prior.to_constrained(q)[1]
+    assert probable(again) > probable(position) - 0.1
+
+
+def test_slopes_are_derivatives(image_prior, position):
+    slopes = jax.jit(jax.jacfwd(lambda q: image_prior.to_constrained(q)[0].ravel()))(position)
+    np.testing.assert_allclose(
+        np.diag(slopes[:, NUM_SHAPE:]), np.ravel(image_prior.slope(position)), rtol=1e-4, atol=1e-6
+    )
+    beside = np.ravel(image_prior.slope(position))[:, None] * image_prior.beside_pixels(position)
+    np.testing.assert_allclose(slopes[:, :NUM_SHAPE], beside, rtol=1e-3, atol=1e-4)
+    log_jacobian = image_prior.to_constrained(position)[1]
+    np.testing.assert_allclose(np.sum(np.log(np.diag(slopes[:, NUM_SHAPE:]))), log_jacobian, rtol=1e-4)
+
+
+def test_the_density_of_an_image_is_the_integral_over_profiles(image_prior):
+    """Laplace's method against importance sampling around the same peak, with wider tails than it has."""
+    scale, prior = 1.3, image_prior
+    noise = jax.random.normal(jax.random.key(SEED + 3), (4000, NUM_SHAPE))
+
+    @jax.jit
+    def numbers(u):
+        position = prior.to_unconstrained(u)
+        z, w = position[:NUM_SHAPE], prior.of_image(position)
+
+        def joint(z):
+            delta = ((w - prior.logarithm(z)) / prior.amplitude(z)).ravel()
+            position = jnp.concatenate([z, delta])
+            return prior.unconstrained_log_prob(position) - prior.to_constrained(position)[1]
+
+        slope, covariance = jax.grad(joint)(z), jnp.linalg.inv(-jax.hessian(joint)(z))
+        root = jnp.linalg.cholesky(covariance)
+        tried = z + scale * noise @ root.T
+        proposal = -0.5 * jnp.sum(noise**2, axis=1) - NUM_SHAPE * np.log(scale) - jnp.linalg.slogdet(root)[1]
+        ratio = jax.vmap(joint)(tried) - proposal + 0.5 * NUM_SHAPE * np.log(2 * np.pi)
+        integral = jax.nn.logsumexp(ratio) - np.log(len(noise))
+        return prior.log_prob(u), integral, slope @ covariance @ slope
+
+    for u in prior.sample(jax.random.key(SEED + 2), SHAPE, 3):
+        found, integral, gain = numbers(u)
+        assert gain < 0.1  # twice what a step to the top would be worth
+        assert found == pytest.approx(float(integral), abs=0.5)
+
+
+def test_draws_have_sizes_that_their_box_does_not_tell():
+    """Under a prior of which the box is the size, radii in boxes of 17 and 47 pixels are 2.8 times apart: 1.3 here."""
+    prior, middle = load_profile_prior(), []
+    for side in (17, 47):
+        ready = prior.for_shape((side, side))
+        found = jax.vmap(ready.to_unconstrained)(ready.sample(jax.random.key(SEED), (side, side), 40))
+        assert 0.6 < np.std(found[:, 0]) < 1.4
+        middle.append(np.median(found[:, 0]))
+    assert abs(middle[1] - middle[0]) < 0.8  # of a scatter of 1: expected from 40 draws each are 0.28
+
+
+def test_scale_is_that_of_draws(image_prior):
+    z = jax.random.normal(jax.random.key(SEED + 5), (4000, image_prior.root.size))
+    drawn = jax.vmap(image_prior.scale(SHAPE).apply)(z)
+    np.testing.assert_allclose(np.std(drawn[:, :NUM_SHAPE], axis=0), 1, atol=0.06)
+    pixels = np.asarray(drawn[:, NUM_SHAPE:])
+    expected = np.sqrt(np.diag(image_prior.scatter.covariance()))
+    np.testing.assert_allclose(pixels.std(axis=0), expected, rtol=0.1)
+
+
+def test_light_is_above_the_least(image_prior):
+    u = image_prior.sample(jax.random.key(SEED + 6), SHAPE, 200)
+    assert to_morphology(u).min() > -image_prior.softening
+
+
+def test_it_is_loaded_by_name_and_says_what_it_is(image_prior):
+    prior = load_prior("profile", noise_level=0.3)
+    assert (prior.name, prior.noise_level) == ("profile", 0.3)
+    assert str(Parameter("galaxy_0.image", image_prior, SHAPE)) == (
+        "galaxy_0.image: profile (11 x 13, noise_level 0.15, log_prob)"
+    )
+
+
+def test_a_report_card_is_refused():
+    galaxies = {SIDE: np.zeros((100, SIDE, SIDE), np.float32)}
+    with pytest.raises(ConfigError, match="'profile' has numbers beside those of the pixels"):
+        report_prior(load_profile_prior(), galaxies, progress=False)
+
+
+def test_another_shape_is_refused(image_prior):
+    with pytest.raises(ShapeError, match=r"\(11, 13\), not \(9, 9\)"):
+        image_prior.for_shape((9, 9))
