@@ -11,7 +11,7 @@ from scoresample.diagnostics.coverage import uniformity
 LEAST_P = 1e-3
 
 
-@pytest.fixture(scope="module", params=["gaussian", "log-gaussian"])
+@pytest.fixture(scope="module", params=["gaussian", "log-gaussian", "profile"])
 def prior(request):
     return request.param
 

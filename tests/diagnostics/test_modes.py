@@ -16,7 +16,8 @@ from scoresample.errors import ConfigError
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.morphology import PointSource, to_morphology
-from scoresample.models.profile_prior import NUM_SHAPE, load_profile_prior
+from scoresample.models.profile_prior import load_profile_prior
+from scoresample.models.profile_shape import NUM_SHAPE
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source

@@ -11,7 +11,8 @@ from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.load import load_prior
 from scoresample.models.morphology import to_morphology
-from scoresample.models.profile_prior import NUM_SHAPE, load_profile_prior
+from scoresample.models.profile_prior import load_profile_prior
+from scoresample.models.profile_shape import NUM_SHAPE, amplitude_of
 from scoresample.models.soft_profile import SoftProfile
 from scoresample.products.prior_report import SIDE, report_prior
 
@@ -82,7 +83,7 @@ def test_the_density_of_an_image_is_the_integral_over_profiles(image_prior):
         z, w = position[:NUM_SHAPE], prior.of_image(position)
 
         def joint(z):
-            delta = ((w - prior.logarithm(z)) / prior.amplitude(z)).ravel()
+            delta = ((w - prior.logarithm(z)) / amplitude_of(z)).ravel()
             position = jnp.concatenate([z, delta])
             return prior.unconstrained_log_prob(position) - prior.to_constrained(position)[1]
 

@@ -1,0 +1,217 @@
+"""A prior on images of one shape: a smooth profile of unknown size and shape, and scatter about it."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from scoresample.models.gaussian_image import GaussianImagePrior
+from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
+from scoresample.models.morphology import COORDINATE_SCALE, to_coordinate
+from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.profile_shape import (
+    AMPLITUDE,
+    AMPLITUDE_SCATTER,
+    NUM_SHAPE,
+    amplitude_of,
+    bounded,
+    profile_of,
+)
+from scoresample.numerics.compiling import quick_jit
+from scoresample.numerics.linear import LowRankScale
+
+HELD = 0.2
+"""Width, in z, of what holds the amplitude in climbs to a MAP."""
+
+
+class ProfileImagePrior(AbstractLogPrior):
+    r"""Images of one shape that scatter about a profile, in :math:`w = \log(S / s_0 + 1) / 0.1`.
+
+    .. math:: w = m(z) + a(z)\, \delta, \qquad z \sim N(0, 1)^7, \quad \delta \sim N(0, L L^T)
+
+    with m(z) the logarithm of a `SoftProfile`, plus what galaxies have beyond it on average: log-normal radius, index
+    between 0.4 and 6, normal ellipticity and center. The amplitude a is log-normal: most galaxies are near a profile,
+    and some far from any. Samplers move in (z, delta), which is Gaussian a priori, on the whole real line; it has seven
+    numbers more than the image.
+
+    Parameters
+    ----------
+    excess
+        What m has beyond the profile.
+    scatter
+        Of delta.
+    root
+        Of the covariance of (z, delta).
+    softening
+        :math:`s_0`.
+    """
+
+    excess: Float[Array, "y x"]
+    scatter: GaussianImagePrior
+    root: LowRankScale
+    softening: float = eqx.field(static=True)
+    name: str = eqx.field(static=True, default="profile")
+
+    @property
+    def noise_level(self) -> float:
+        """In w."""
+        return self.scatter.noise_level
+
+    def for_shape(self, shape: tuple[int, ...]) -> "ProfileImagePrior":
+        """Return itself, or raise ``ShapeError`` if it is for images of another shape."""
+        self.scatter.for_shape(shape)
+        return self
+
+    @property
+    def has_map(self) -> bool:
+        return True
+
+    def coordinate_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of (z, delta)."""
+        return (NUM_SHAPE + int(np.prod(shape)),)
+
+    def of_pixels(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
+        """Return delta."""
+        return position[NUM_SHAPE:].reshape(self.scatter.mean.shape)
+
+    def of_coordinate(self) -> GaussianImagePrior:
+        """Return the Gaussian of delta."""
+        return self.scatter
+
+    def logarithm(self, z: Float[Array, "7"]) -> Float[Array, "y x"]:
+        """Return m(z)."""
+        middle = [(n - 1) / 2 for n in self.scatter.mean.shape]
+        y, x = (jnp.arange(n) - c for n, c in zip(self.scatter.mean.shape, middle, strict=True))
+        light = jnp.exp(profile_of(z).log_light(y[:, None], x[None, :]))
+        return jnp.log1p(light / self.softening) / COORDINATE_SCALE + self.excess
+
+    def of_image(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
+        """Return w of (z, delta)."""
+        z = position[:NUM_SHAPE]
+        return self.logarithm(z) + amplitude_of(z) * self.of_pixels(position)
+
+    def to_constrained(self, position: Float[Array, " n"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
+        """Return the image u of (z, delta), and the log-Jacobian of u by delta."""
+        image, log_slope = from_logarithm(self.of_image(position), self.softening)
+        return image, log_slope + image.size * jnp.log(amplitude_of(position[:NUM_SHAPE]))
+
+    def slope(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
+        """Return du / d delta."""
+        w, amplitude = self.of_image(position), amplitude_of(position[:NUM_SHAPE])
+        return jax.jvp(lambda w: from_logarithm(w, self.softening)[0], (w,), (jnp.full_like(w, amplitude),))[
+            1
+        ]
+
+    def beside_pixels(self, position: Float[Array, " n"]) -> Float[Array, "pixel 7"]:
+        """Return dw / dz, in units of the amplitude."""
+        z, delta = position[:NUM_SHAPE], self.of_pixels(position)
+        of_image = lambda z: (self.logarithm(z) + amplitude_of(z) * delta).ravel()
+        return jax.jacfwd(of_image)(z) / amplitude_of(z)
+
+    def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:
+        """Return the most probable (z, delta) of an image u; of light next to the least there can be, of a bit more."""
+        least = to_coordinate(jnp.asarray(-_LEAST * self.softening, value.dtype))
+        w = to_logarithm(jnp.maximum(value, least), self.softening)
+        z = self._most_probable(w)
+        return jnp.concatenate([z, ((w - self.logarithm(z)) / amplitude_of(z)).ravel()])
+
+    def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
+        r"""Return the log density of one image u, by Laplace's method over z.
+
+        .. math:: \log p(u) \approx \max_z \log p(u, z) + \tfrac72 \log 2\pi - \tfrac12 \log\det H
+
+        with H its curvature, Gauss-Newton in the profile. A whole image tells z well, so that little is lost. Samplers
+        do not use it.
+        """
+        position = self.to_unconstrained(value)
+        z = position[:NUM_SHAPE]
+        slope = self._whitened_slope(z)
+        curvature = jnp.eye(NUM_SHAPE, dtype=z.dtype).at[:6, :6].add(slope.T @ slope)
+        misfit = jnp.sum((amplitude_of(z) * self.scatter.whiten(self.of_pixels(position))) ** 2)
+        cost = _cost_of_amplitude(misfit, value.size)
+        cross = 2 * AMPLITUDE_SCATTER * jax.grad(bounded)(z[6]) * z[:6]  # at the maximum
+        curvature = curvature.at[6, 6].set(jax.grad(jax.grad(cost))(z[6]))
+        curvature = curvature.at[:6, 6].set(cross).at[6, :6].set(cross)
+        width = 0.5 * NUM_SHAPE * np.log(2 * np.pi) - 0.5 * jnp.linalg.slogdet(curvature)[1]
+        return self.unconstrained_log_prob(position) + width - self.to_constrained(position)[1]
+
+    def unconstrained_log_prob(self, position: Float[Array, " n"]) -> Float[Array, ""]:
+        """Return the normalized log density of (z, delta)."""
+        z = position[:NUM_SHAPE]
+        normal = -0.5 * jnp.sum(z**2) - 0.5 * NUM_SHAPE * np.log(2 * np.pi)
+        return normal + self.scatter.log_prob(self.of_pixels(position))
+
+    def climbed_log_prob(self, position: Float[Array, " n"]) -> Float[Array, ""]:
+        """Return the log density with the amplitude held near its median.
+
+        At the maximum over both the amplitude is large and the scatter small: each number of the scatter that data
+        tell adds to the pull, and next to none of the mass is there.
+        """
+        z = position[6]
+        return self.unconstrained_log_prob(position) - 0.5 * (HELD**-2 - 1) * z**2
+
+    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
+        """Return ``n`` independent images u."""
+        key_shape, key_scatter = jax.random.split(key)
+        z = jax.random.normal(key_shape, (n, NUM_SHAPE), self.scatter.mean.dtype)
+        delta = self.scatter.sample(key_scatter, shape, n).reshape(n, -1)
+        return jax.vmap(lambda q: self.to_constrained(q)[0])(jnp.concatenate([z, delta], axis=1))
+
+    def scale(self, shape: tuple[int, ...]) -> LowRankScale:
+        """Return a square root of the covariance of (z, delta)."""
+        self.for_shape(shape)
+        return self.root
+
+    @quick_jit
+    def _most_probable(self, w: Float[Array, "y x"]) -> Float[Array, "7"]:
+        """Return the z that is most probable with w, by damped Gauss-Newton steps from the best of some radii."""
+
+        def misfit(z):
+            return self.scatter.whiten(w - self.logarithm(z)).ravel()
+
+        def loss(z):
+            fit = 0.5 * jnp.sum((misfit(z) / amplitude_of(z)) ** 2) + w.size * jnp.log(amplitude_of(z))
+            total = fit + 0.5 * jnp.sum(z**2)
+            return jnp.where(jnp.isfinite(total), total, jnp.inf)  # a wild step may overflow
+
+        def with_amplitude(z):
+            cost = _cost_of_amplitude(jnp.sum(misfit(z) ** 2), w.size)
+            tried = jnp.linspace(-6, 6, 61, dtype=z.dtype)
+            t = tried[jnp.argmin(jax.vmap(cost)(tried))]
+            for _ in range(3):
+                t = t - jax.grad(cost)(t) / jnp.maximum(jax.grad(jax.grad(cost))(t), 1)
+            return z.at[6].set(t)
+
+        def step(_, z):
+            slope = self._whitened_slope(z)
+            curvature = jnp.eye(6, dtype=z.dtype) + slope.T @ slope
+            change = jnp.linalg.solve(curvature, slope.T @ (misfit(z) / amplitude_of(z)) - z[:6])
+            tried = z + _DAMPING[:, None].astype(z.dtype) * jnp.append(change, 0)
+            tried = jax.vmap(with_amplitude)(tried)
+            return tried[jnp.argmin(jax.vmap(loss)(tried))]
+
+        radii = jnp.linspace(-1.5, 3, 10, dtype=w.dtype)
+        first = jnp.zeros((len(radii), NUM_SHAPE), w.dtype).at[:, 0].set(radii)
+        first = jax.vmap(with_amplitude)(first)
+        return jax.lax.fori_loop(0, _NUM_STEPS, step, first[jnp.argmin(jax.vmap(loss)(first))])
+
+    def _whitened_slope(self, z: Float[Array, "7"]) -> Float[Array, "pixel 6"]:
+        """Return the inverse of a L times the derivative of m by what it depends on."""
+        slope = jax.jacfwd(self.logarithm)(z)[..., :6].reshape(-1, 6) / amplitude_of(z)
+        return jax.vmap(self.scatter.root.inverse, in_axes=1, out_axes=1)(slope)
+
+
+def _cost_of_amplitude(misfit: Float[Array, ""], size: int):
+    """Return minus the log density of an image as a function of z_6, but for constants."""
+
+    def cost(t):
+        log_amplitude = AMPLITUDE_SCATTER * bounded(t)
+        return 0.5 * misfit / AMPLITUDE**2 * jnp.exp(-2 * log_amplitude) + size * log_amplitude + 0.5 * t**2
+
+    return cost
+
+
+_LEAST = 0.9999  # of the least light there can be, whose logarithm is not finite
+_NUM_STEPS = 12
+_DAMPING = np.array([0.0, 0.1, 0.3, 0.6, 1.0])

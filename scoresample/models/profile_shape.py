@@ -1,0 +1,55 @@
+"""What stands for the profile of a galaxy, and for how far it is from it: standard normal numbers."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from scoresample.models.soft_profile import SOFTENING, SoftProfile
+
+NUM_SHAPE = 7
+"""How many numbers: ln of the radius, ellipticity (2), index, center (2), and ln of the amplitude of the scatter."""
+
+RADIUS, RADIUS_SCATTER = 1.3, 0.8
+"""Half-light radii of galaxies in pixels: median and standard deviation of the logarithm. Broad: of disks in a deep
+survey with pixels of 0.2 arcsec the median along the major axis is 1.6 at i = 25 and 0.9 at 27 (Miller et al. 2013,
+appendix B1, continued)."""
+
+ELLIPTICITY = 0.25
+"""Scatter of the inverse hyperbolic tangent of each component; that of simulated galaxies is 0.2 to 0.25."""
+
+INDICES = (0.4, 6.0)
+"""Sersic indices are between these; half of them below 1.3, a sixth below 0.74 and a sixth above 2.5. Of simulated
+galaxies half are below 1.15, a twentieth below 0.7 and a twentieth above 5.3."""
+
+CENTER = 0.5
+"""Scatter of each coordinate of the center about the middle of the box, pixels: detections are no better."""
+
+AMPLITUDE, AMPLITUDE_SCATTER = 0.5, 0.75
+"""Of the scatter, relative to its root mean square over simulated galaxies: median and standard deviation of the
+logarithm; 0.7 and 0.5 in boxes of 16 pixels, 0.2 and 1.1 in those of 64. Few galaxies have most of the scatter."""
+
+MOST = 4.0
+
+
+def profile_of(z: Float[Array, "7"]) -> SoftProfile:
+    """Return the profile; no galaxy is smaller than the PSF of the model grid shows it."""
+    radius = RADIUS * jnp.exp(RADIUS_SCATTER * bounded(z[0]))
+    bent = ELLIPTICITY * z[1:3]
+    size = jnp.sqrt(jnp.sum(bent**2) + 1e-12)
+    least, most = INDICES
+    return SoftProfile(
+        0.5 * jnp.log(radius**2 + SOFTENING**2),
+        bent * jnp.tanh(size) / size,
+        jnp.log(least + (most - least) * jax.nn.sigmoid(1.1 * z[3] - 1.65)),
+        CENTER * z[4:6],
+    )
+
+
+def amplitude_of(z: Float[Array, "7"]) -> Float[Array, ""]:
+    """Return the amplitude of the scatter."""
+    return AMPLITUDE * jnp.exp(AMPLITUDE_SCATTER * bounded(z[6]))
+
+
+def bounded(z: Float[Array, ""]) -> Float[Array, ""]:
+    """Return z where it is of order 1, and no more than 4: samplers may try any number, and exponentials overflow."""
+    return MOST * jnp.tanh(z / MOST)
