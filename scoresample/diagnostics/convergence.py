@@ -121,7 +121,7 @@ def _parameter_rows(name: str, values: np.ndarray, draws: Draws) -> dict[str, tu
     is_scene = isinstance(draws.density, Posterior)
     if is_scene and kind in ("flux", "background"):
         return {}
-    if is_scene and values.ndim > 3:
+    if is_scene and kind == "image":
         return {f"{name} (worst of {np.prod(values.shape[2:])})": _worst_pixels(values)}
     rows = {}
     for index in np.ndindex(values.shape[2:]):

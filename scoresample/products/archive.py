@@ -77,7 +77,7 @@ def save_report(path: str | Path, report: dict[str, Any]) -> None:
 def _thin_images(tree: xr.DataTree, draws: Draws, images: str) -> None:
     """Make the images of a tree single precision, and move some or none of them to a group of their own."""
     posterior = tree["posterior"].to_dataset()
-    names = [name for name, values in named_leaves(draws.position).items() if values.ndim == 4]
+    names = [name for name in named_leaves(draws.position) if posterior[name].ndim == 4]
     single = posterior[names].astype(np.float32)
     if images == "all":
         tree["posterior"] = xr.DataTree(posterior.assign(single))

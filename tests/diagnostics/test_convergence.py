@@ -6,6 +6,7 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
+import pandas as pd
 import pytest
 
 from scoresample.data.observation import make_observation
@@ -234,6 +235,14 @@ def test_rows_of_a_scene(scene_draws):
     flux = scene_draws.derived["flux"][:, :, 1, 0]
     assert table.loc[flux_row("star_1", "g"), "mean"] == pytest.approx(flux.mean())
     assert diagnose(scene_draws).converged, diagnose(scene_draws).reasons
+
+
+def test_an_image_that_samplers_see_as_a_vector_has_one_row_too(scene_draws):
+    """As under the prior of profiles, whose coordinate has more numbers than pixels."""
+    image = scene_draws.position["galaxy_0.image"]
+    flat = image.reshape(*image.shape[:2], -1)
+    moved = scene_draws._replace(position=scene_draws.position | {"galaxy_0.image": flat})
+    pd.testing.assert_frame_equal(convergence_table(moved), convergence_table(scene_draws))
 
 
 def test_a_band_without_data_has_no_flux(scene_draws):

@@ -11,6 +11,7 @@ from scoresample.density.base import Density
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, FileFormatError
 from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
+from scoresample.models.profile_prior import load_profile_prior
 from scoresample.products.archive import load_draws, save_draws, save_report
 from scoresample.products.pipeline_files import read_stored, restore_draws
 from scoresample.products.plain import plain
@@ -129,9 +130,9 @@ def tmp_like():
     return type("Named", (), {"__str__": lambda self: "a name"})()
 
 
-def test_images_are_kept_as_u_whatever_samplers_moved_in(draws, tmp_path):
-    """Under the log-gaussian prior they move in the logarithm of the light; what is restored is where they were."""
-    posterior = Posterior(draws.density.scene, draws.density.observation, image=load_log_gaussian_prior())
+def moved_draws(draws, prior):
+    """Return draws under a prior that samplers see in another coordinate, and the settings they go with."""
+    posterior = Posterior(draws.density.scene, draws.density.observation, image=prior)
     start = posterior.initial_position()
     rng = np.random.default_rng(2)
     position = {
@@ -139,7 +140,13 @@ def test_images_are_kept_as_u_whatever_samplers_moved_in(draws, tmp_path):
         for name, value in start.items()
     }
     settings = {"input": {"file": "a.npz"}, "run": {}, "num_kept": 20}
-    moved = Draws(position, {}, {}, "done", settings, posterior)
+    return Draws(position, {}, {}, "done", settings, posterior)
+
+
+def test_images_are_kept_as_u_whatever_samplers_moved_in(draws, tmp_path):
+    """Under the log-gaussian prior they move in the logarithm of the light; what is restored is where they were."""
+    moved = moved_draws(draws, load_log_gaussian_prior())
+    position, posterior, settings = moved.position, moved.density, moved.settings
     save_draws(tmp_path / "draws.nc", moved, images="all")
     kept = load_draws(tmp_path / "draws.nc")["posterior"]["galaxy_0.image"]
     parameter = next(p for p in posterior.parameters if p.name == "galaxy_0.image")
@@ -149,3 +156,23 @@ def test_images_are_kept_as_u_whatever_samplers_moved_in(draws, tmp_path):
     restored = restore_draws(read_stored(tmp_path / "draws.nc"), posterior, settings["input"], images=True)
     for name, values in position.items():
         np.testing.assert_allclose(restored.position[name], values, rtol=1e-4, atol=2e-3)
+
+
+def test_images_are_kept_as_u_also_where_samplers_move_in_more_numbers_than_pixels(draws, tmp_path):
+    """Under the prior of profiles; what is restored shows the same images. Thinned and left out they are as others."""
+    moved = moved_draws(draws, load_profile_prior())
+    save_draws(tmp_path / "draws.nc", moved, images="all")
+    kept = load_draws(tmp_path / "draws.nc")["posterior"]["galaxy_0.image"]
+    parameter = next(p for p in moved.density.parameters if p.name == "galaxy_0.image")
+    assert kept.shape == (2, 20, *parameter.shape)
+    restored = restore_draws(
+        read_stored(tmp_path / "draws.nc"), moved.density, moved.settings["input"], images=True
+    )
+    assert restored.position["galaxy_0.image"].shape == moved.position["galaxy_0.image"].shape
+    for found in (moved, restored):
+        seen = parameter.constrain(jnp.asarray(found.position["galaxy_0.image"][1, 3]))
+        np.testing.assert_allclose(kept[1, 3], seen, rtol=1e-3, atol=5e-3)
+    save_draws(tmp_path / "thin.nc", moved, images="thin")
+    thin = load_draws(tmp_path / "thin.nc")
+    assert "galaxy_0.image" not in thin["posterior"]
+    assert thin["posterior_images"]["galaxy_0.image"].shape == (2, 2, *parameter.shape)
