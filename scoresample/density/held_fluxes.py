@@ -37,4 +37,4 @@ class HeldFluxes(AbstractClimbed):
     def explicit(self, position: Position) -> Float[Array, ""]:
         posterior = self.posterior
         fit = posterior.likelihood.log_prob_at(posterior.values(position), self.flux)
-        return fit + posterior.explicit_prior(position)
+        return fit + posterior.explicit_prior(position, climbed=True)

@@ -46,8 +46,9 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     kernel squared: exact for constant weights. The second term projects out what fluxes can take up, the
     object's own and those of its neighbours: an object can take on some of a neighbour's image for a change
     of the neighbour's flux, almost for free. The images of the neighbours count as fixed, which
-    `samplers.whitening` mends. Of images that scenes show in part (`AbstractPrior.around`), that part counts. All else
-    has its prior's scale.
+    `samplers.whitening` mends. Where a coordinate has numbers beside those of pixels, what these do to pixels is
+    counted (`AbstractPrior.beside_pixels`). Of images that scenes show in part (`AbstractPrior.around`), that part
+    counts. All else has its prior's scale.
 
     Returns
     -------

@@ -89,7 +89,7 @@ def data_gain(key: PRNGKeyArray, draws: Draws, *, num_prior: int = 400) -> DataG
         first = posterior.parameters[members[0]]
         if not first.name.endswith(".image"):
             continue
-        prior = _prior_images(key_prior, compiled, first, draws, num_prior)
+        prior = _prior_images(key_prior, first, num_prior)
         for index in members:
             name = posterior.parameters[index].name
             seen = _seen_images(compiled, name, draws, np.asarray(draws.position[name]))
@@ -112,15 +112,12 @@ def _add(
     gain.relative_error[name] = np.sqrt(0.5 / ess + (np.nan if prior is None else 0.5 / len(prior)))
 
 
-def _prior_images(
-    key: PRNGKeyArray, posterior: Posterior, parameter: Parameter, draws: Draws, num: int
-) -> Float[np.ndarray, "n y x"] | None:
+def _prior_images(key: PRNGKeyArray, parameter: Parameter, num: int) -> Float[np.ndarray, "n y x"] | None:
     """Return images drawn from a prior, as they are seen; None where it cannot be drawn from."""
     if not isinstance(parameter.prior, AbstractLogPrior):
         return None
     drawn = parameter.prior.sample(key, parameter.shape, num)
-    drawn = jax.vmap(parameter.unconstrain)(drawn)
-    return _seen_images(posterior, parameter.name, draws, np.asarray(drawn)[None])[0]
+    return np.asarray(jax.vmap(parameter.prior.to_seen)(drawn), np.float64)
 
 
 def _seen_images(

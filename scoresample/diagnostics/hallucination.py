@@ -77,9 +77,10 @@ def hallucination_score(
 
     with F the negative Hessian in the coordinate u, averaged over draws. Priors are densities over u, so that no
     log-Jacobian is missing: one over S = T(u) would need it. Under `LogGaussianMorphologyPrior` both diagonals are in
-    w, where it is a Gaussian and samplers move. An object of several components has
-    the sum of their gammas. Stars and profiles have no pixels that could be made up, and fixed images nothing
-    to learn: their gamma is NaN.
+    w, where it is a Gaussian and samplers move; under
+    `ProfileMorphologyPrior` they are of the scatter about the profile, given the profile. An object of several
+    components has the sum of their gammas. Stars and profiles have no pixels that could be made up, and fixed images
+    nothing to learn: their gamma is NaN.
 
     *Likelihood*, in closed form: pixel p of source k changes band b by :math:`a_b S'(u_p) K_b(x - p)`, so
 

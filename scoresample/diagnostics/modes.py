@@ -77,7 +77,7 @@ def data_modes(
     negative Jacobian of the prior's score. :math:`F_{like}` is what the Gauss-Newton likelihood, with PSF and all
     bands, tells of this image *when all else is free*: fluxes and background, projected out exactly, and the images
     of the other sources, under their priors. Two sources that can trade light do so here, as they do in the draws:
-    blends lower :math:`\lambda`. Centers and profiles count as known. Both are averaged over draws.
+    blends lower :math:`\lambda`. Centers and sources that are profiles count as known. Both are averaged over draws.
 
     The patterns of the largest :math:`\lambda` are the data's. Those of the smallest are countless and faint: the
     prior's noise. What may be made up in an image is what is uncertain *and* large, so the leading principal

@@ -65,12 +65,21 @@ class AbstractPrior(eqx.Module):
         """Whether samplers move in another coordinate than the value, on the whole real line."""
         return False
 
+    @property
+    def knows_sizes(self) -> bool:
+        """Whether sizes of galaxies are parameters of the prior, so that boxes may be larger than those tell."""
+        return False
+
     def to_unconstrained(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Map a value inside the support to the coordinate of samplers."""
+        """Map a value inside the support to the coordinate of samplers: the most probable, where there are many."""
         return value
 
     def to_constrained(self, position: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, ""]]:
-        """Map the coordinate of samplers to the value; also return the log-Jacobian of that map."""
+        """Map the coordinate of samplers to the value; also return the log-Jacobian of that map.
+
+        That of its pixels, given the rest, where the coordinate has more than those. Such a prior has an
+        ``unconstrained_log_prob`` of its own.
+        """
         return position, jnp.zeros((), position.dtype)
 
     def coordinate_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -8,10 +8,11 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
-from scoresample.models.morphology import COORDINATE_SCALE, to_coordinate
+from scoresample.models.morphology import COORDINATE_SCALE, to_coordinate, to_morphology
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.profile_shape import (
     AMPLITUDE,
+    AMPLITUDE_AT,
     AMPLITUDE_SCATTER,
     NUM_SHAPE,
     amplitude_of,
@@ -22,7 +23,7 @@ from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.linear import LowRankScale
 
 HELD = 0.2
-"""Width, in z, of what holds the amplitude in climbs to a MAP."""
+"""Width, in z, of what holds the amplitude in climbs to a MAP: tight beside 1, and no wall to an optimizer."""
 
 
 class ProfileImagePrior(AbstractLogPrior):
@@ -121,20 +122,26 @@ class ProfileImagePrior(AbstractLogPrior):
 
         .. math:: \log p(u) \approx \max_z \log p(u, z) + \tfrac72 \log 2\pi - \tfrac12 \log\det H
 
-        with H its curvature, Gauss-Newton in the profile. A whole image tells z well, so that little is lost. Samplers
-        do not use it.
+        with H its curvature, Gauss-Newton in the profile; minus infinity where :math:`S \le -s_0`. A whole image
+        tells z well, so that little is lost. Samplers of a `Posterior` do not use it; those with a `PriorDistribution`
+        do.
         """
+        inside = jnp.all(to_morphology(value) > -self.softening)
         position = self.to_unconstrained(value)
         z = position[:NUM_SHAPE]
         slope = self._whitened_slope(z)
-        curvature = jnp.eye(NUM_SHAPE, dtype=z.dtype).at[:6, :6].add(slope.T @ slope)
+        curvature = jnp.eye(NUM_SHAPE, dtype=z.dtype).at[:AMPLITUDE_AT, :AMPLITUDE_AT].add(slope.T @ slope)
         misfit = jnp.sum((amplitude_of(z) * self.scatter.whiten(self.of_pixels(position))) ** 2)
         cost = _cost_of_amplitude(misfit, value.size)
-        cross = 2 * AMPLITUDE_SCATTER * jax.grad(bounded)(z[6]) * z[:6]  # at the maximum
-        curvature = curvature.at[6, 6].set(jax.grad(jax.grad(cost))(z[6]))
-        curvature = curvature.at[:6, 6].set(cross).at[6, :6].set(cross)
-        width = 0.5 * NUM_SHAPE * np.log(2 * np.pi) - 0.5 * jnp.linalg.slogdet(curvature)[1]
-        return self.unconstrained_log_prob(position) + width - self.to_constrained(position)[1]
+        at = AMPLITUDE_AT
+        # The pull of the misfit on the profile falls as 1 / a^2, and at the maximum it is z.
+        cross = 2 * AMPLITUDE_SCATTER * jax.grad(bounded)(z[at]) * z[:at]
+        curvature = curvature.at[at, at].set(jax.grad(jax.grad(cost))(z[at]))
+        curvature = curvature.at[:at, at].set(cross).at[at, :at].set(cross)
+        log_root = jnp.sum(jnp.log(jnp.diag(jnp.linalg.cholesky(curvature))))
+        width = 0.5 * NUM_SHAPE * np.log(2 * np.pi) - log_root
+        log_prob = self.unconstrained_log_prob(position) + width - self.to_constrained(position)[1]
+        return jnp.where(inside, log_prob, -jnp.inf)
 
     def unconstrained_log_prob(self, position: Float[Array, " n"]) -> Float[Array, ""]:
         """Return the normalized log density of (z, delta)."""
@@ -148,7 +155,7 @@ class ProfileImagePrior(AbstractLogPrior):
         At the maximum over both the amplitude is large and the scatter small: each number of the scatter that data
         tell adds to the pull, and next to none of the mass is there.
         """
-        z = position[6]
+        z = position[AMPLITUDE_AT]
         return self.unconstrained_log_prob(position) - 0.5 * (HELD**-2 - 1) * z**2
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
@@ -181,12 +188,14 @@ class ProfileImagePrior(AbstractLogPrior):
             t = tried[jnp.argmin(jax.vmap(cost)(tried))]
             for _ in range(3):
                 t = t - jax.grad(cost)(t) / jnp.maximum(jax.grad(jax.grad(cost))(t), 1)
-            return z.at[6].set(t)
+            return z.at[AMPLITUDE_AT].set(t)
 
         def step(_, z):
             slope = self._whitened_slope(z)
-            curvature = jnp.eye(6, dtype=z.dtype) + slope.T @ slope
-            change = jnp.linalg.solve(curvature, slope.T @ (misfit(z) / amplitude_of(z)) - z[:6])
+            curvature = jnp.eye(AMPLITUDE_AT, dtype=z.dtype) + slope.T @ slope
+            pull = slope.T @ (misfit(z) / amplitude_of(z)) - z[:AMPLITUDE_AT]
+            change = jnp.linalg.solve(curvature, pull)
+            change = jnp.where(jnp.isfinite(change), change, 0)
             tried = z + _DAMPING[:, None].astype(z.dtype) * jnp.append(change, 0)
             tried = jax.vmap(with_amplitude)(tried)
             return tried[jnp.argmin(jax.vmap(loss)(tried))]
@@ -198,12 +207,15 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def _whitened_slope(self, z: Float[Array, "7"]) -> Float[Array, "pixel 6"]:
         """Return the inverse of a L times the derivative of m by what it depends on."""
-        slope = jax.jacfwd(self.logarithm)(z)[..., :6].reshape(-1, 6) / amplitude_of(z)
+        slope = jax.jacfwd(self.logarithm)(z)[..., :AMPLITUDE_AT].reshape(-1, AMPLITUDE_AT) / amplitude_of(z)
         return jax.vmap(self.scatter.root.inverse, in_axes=1, out_axes=1)(slope)
 
 
 def _cost_of_amplitude(misfit: Float[Array, ""], size: int):
-    """Return minus the log density of an image as a function of z_6, but for constants."""
+    """Return minus the log density of an image as a function of its amplitude's z, but for constants.
+
+    ``misfit`` is the squared length of :math:`L^{-1}(w - m)`.
+    """
 
     def cost(t):
         log_amplitude = AMPLITUDE_SCATTER * bounded(t)

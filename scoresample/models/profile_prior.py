@@ -19,8 +19,9 @@ DEFAULT_NOISE_LEVEL = 0.15  # in w, relative to the amplitude of the scatter
 class ProfileMorphologyPrior(AbstractLogPrior):
     """A smooth profile of unknown size, shape and center, and the scatter of simulated galaxies about it.
 
-    For any box; see `ProfileImagePrior` for the formula. The size of a galaxy is a parameter of its own here: what is
-    not known of it counts in the errors of fluxes, and the box does not tell it.
+    For any box; see `ProfileImagePrior` for the formula. Only what `for_shape` returns has the map to the coordinate of
+    samplers. The size of a galaxy is a parameter of its own here: what is not known of it counts in the errors of
+    fluxes, and the box does not tell it.
 
     Parameters
     ----------
@@ -38,6 +39,10 @@ class ProfileMorphologyPrior(AbstractLogPrior):
 
     @property
     def has_map(self) -> bool:
+        return True
+
+    @property
+    def knows_sizes(self) -> bool:
         return True
 
     def for_shape(self, shape: tuple[int, int]) -> ProfileImagePrior:

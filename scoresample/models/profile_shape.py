@@ -15,7 +15,7 @@ survey with pixels of 0.2 arcsec the median along the major axis is 1.6 at i = 2
 appendix B1, continued)."""
 
 ELLIPTICITY = 0.25
-"""Scatter of the inverse hyperbolic tangent of each component; that of simulated galaxies is 0.2 to 0.25."""
+"""Scatter of each component of e, before tanh brings its length below 1; of simulated galaxies 0.2 to 0.25."""
 
 INDICES = (0.4, 6.0)
 """Sersic indices are between these; half of them below 1.3, a sixth below 0.74 and a sixth above 2.5. Of simulated
@@ -24,11 +24,15 @@ galaxies half are below 1.15, a twentieth below 0.7 and a twentieth above 5.3.""
 CENTER = 0.5
 """Scatter of each coordinate of the center about the middle of the box, pixels: detections are no better."""
 
+AMPLITUDE_AT = 6
+"""Which of the numbers is the amplitude's; those before it are the profile's."""
+
 AMPLITUDE, AMPLITUDE_SCATTER = 0.5, 0.75
 """Of the scatter, relative to its root mean square over simulated galaxies: median and standard deviation of the
 logarithm; 0.7 and 0.5 in boxes of 16 pixels, 0.2 and 1.1 in those of 64. Few galaxies have most of the scatter."""
 
-MOST = 4.0
+LARGEST = 4.0
+"""No number counts for more, and no ellipticity comes nearer to 1 than its tangent: exponentials overflow."""
 
 
 def profile_of(z: Float[Array, "7"]) -> SoftProfile:
@@ -39,8 +43,8 @@ def profile_of(z: Float[Array, "7"]) -> SoftProfile:
     least, most = INDICES
     return SoftProfile(
         0.5 * jnp.log(radius**2 + SOFTENING**2),
-        bent * jnp.tanh(size) / size,
-        jnp.log(least + (most - least) * jax.nn.sigmoid(1.1 * z[3] - 1.65)),
+        bent * jnp.tanh(jnp.minimum(size, LARGEST)) / size,
+        jnp.log(least + (most - least) * jax.nn.sigmoid(1.1 * z[3] - 1.65)),  # for the quantiles of INDICES
         CENTER * z[4:6],
     )
 
@@ -50,6 +54,6 @@ def amplitude_of(z: Float[Array, "7"]) -> Float[Array, ""]:
     return AMPLITUDE * jnp.exp(AMPLITUDE_SCATTER * bounded(z[6]))
 
 
-def bounded(z: Float[Array, ""]) -> Float[Array, ""]:
+def bounded(z: Float[Array, "*s"]) -> Float[Array, "*s"]:
     """Return z where it is of order 1, and no more than 4: samplers may try any number, and exponentials overflow."""
-    return MOST * jnp.tanh(z / MOST)
+    return LARGEST * jnp.tanh(z / LARGEST)

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
+from scoresample.density.parameters import Parameter
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError, FileFormatError
 from scoresample.numerics.files import replacing
@@ -157,6 +159,8 @@ def restore_draws(
         Whether images are needed. Where only every tenth was kept, it stands for the ten from it on: fit for
         mean images, not for judging convergence. Otherwise only those kept in full are there.
 
+    Under a prior whose coordinate has more numbers than pixels, positions are the most probable that show the images.
+
     Raises
     ------
     ConfigError
@@ -174,12 +178,22 @@ def restore_draws(
                 raise ConfigError(
                     f"{DRAWS} has no images, which this step needs; sample again with --images thin."
                 )
-            position[name] = np.repeat(stored.images[name], THINNING, axis=1)[:, :num_draws].astype(dtype)
+            position[name] = stored.images[name].astype(dtype)
         # Images are kept as u, whatever samplers moved in.
         if name in position and parameter.prior.has_map and name.endswith(".image"):
-            as_sampled = jax.vmap(jax.vmap(parameter.unconstrain))
-            position[name] = np.asarray(as_sampled(jnp.asarray(position[name])))
+            position[name] = _as_sampled(parameter, position[name])
+        if name in position and name not in stored.posterior:
+            position[name] = np.repeat(position[name], THINNING, axis=1)[:, :num_draws]
     return Draws(position, derived, stored.stats, stored.status, stored.settings, posterior)
+
+
+def _as_sampled(
+    parameter: Parameter, images: Float[np.ndarray, "chain draw y x"]
+) -> Float[np.ndarray, "chain draw ..."]:
+    """Return the coordinates of images u, some at a time: those of profiles are found by an iteration."""
+    flat = jnp.asarray(images).reshape(-1, *images.shape[2:])
+    found = np.asarray(jax.lax.map(parameter.unconstrain, flat, batch_size=16))
+    return found.reshape(*images.shape[:2], *found.shape[1:])
 
 
 def finished_report(

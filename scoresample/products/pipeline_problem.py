@@ -14,6 +14,7 @@ from scoresample.errors import ScoresampleError
 from scoresample.models.initialization import WIDE_RADII_PER_BOX, initialize_scene
 from scoresample.models.load import load_prior, prior_hash
 from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.scene import Scene
 from scoresample.products.pipeline_files import sha256_of
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.annealed import AnnealedLangevin
@@ -60,8 +61,7 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     observation, catalog = read_scene(path, settings)
     prior = prior_of(settings)
     try:
-        layout = {"sizes": "profiles", "radii_per_box": WIDE_RADII_PER_BOX} if prior.name == "profile" else {}
-        scene = initialize_scene(observation, catalog, background=settings.background, **layout)
+        scene = first_scene(observation, catalog, settings, prior)
     except ScoresampleError as error:
         raise type(error)(f"{Path(path).name}: {error}") from None
     provenance = {
@@ -72,6 +72,14 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     posterior = Posterior(scene, observation, image=prior)
     KERNELS[settings.sampler]().check(posterior)  # before the climb, which may take minutes
     return Problem(provenance, catalog, posterior)
+
+
+def first_scene(
+    observation: Observation, catalog: Catalog, settings: RunSettings, prior: AbstractLogPrior
+) -> Scene:
+    """Return what a run begins with: wide boxes about fitted profiles where the prior knows sizes by itself."""
+    layout = {"sizes": "profiles", "radii_per_box": WIDE_RADII_PER_BOX} if prior.knows_sizes else {}
+    return initialize_scene(observation, catalog, background=settings.background, **layout)
 
 
 def read_scene(path: str | Path, settings: RunSettings) -> tuple[Observation, Catalog]:

@@ -10,7 +10,7 @@ import pytest
 from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.load import load_prior
-from scoresample.models.morphology import to_morphology
+from scoresample.models.morphology import to_coordinate, to_morphology
 from scoresample.models.profile_prior import load_profile_prior
 from scoresample.models.profile_shape import NUM_SHAPE, amplitude_of
 from scoresample.models.soft_profile import SoftProfile
@@ -119,6 +119,18 @@ def test_scale_is_that_of_draws(image_prior):
     pixels = np.asarray(drawn[:, NUM_SHAPE:])
     expected = np.sqrt(np.diag(image_prior.scatter.covariance()))
     np.testing.assert_allclose(pixels.std(axis=0), expected, rtol=0.1)
+
+
+@pytest.mark.parametrize("far", [-100.0, 100.0])
+def test_samplers_may_try_any_numbers(image_prior, far):
+    position = jnp.zeros(image_prior.coordinate_shape(SHAPE)).at[:NUM_SHAPE].set(far)
+    light, slope = jax.jit(jax.value_and_grad(lambda q: jnp.sum(image_prior.to_constrained(q)[0])))(position)
+    assert np.isfinite(light) and np.isfinite(slope).all()
+
+
+def test_there_is_no_density_where_light_is_below_the_least(image_prior):
+    u = jnp.zeros(SHAPE).at[2, 3].set(to_coordinate(jnp.asarray(-1.01 * image_prior.softening)))
+    assert image_prior.log_prob(u) == -jnp.inf
 
 
 def test_light_is_above_the_least(image_prior):
