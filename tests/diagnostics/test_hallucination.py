@@ -99,47 +99,30 @@ def test_likelihood_is_the_diagonal_of_the_dense_gauss_newton_hessian(posterior,
     np.testing.assert_allclose(hall.likelihood[name], dense, rtol=1e-3, atol=1e-4 * dense.max())
 
 
-def test_under_the_log_gaussian_prior_both_diagonals_are_in_its_own_coordinate(scene_and_observation):
-    posterior = Posterior(*scene_and_observation, center=None, image=load_log_gaussian_prior())
-    position = posterior.initial_position()
+@pytest.mark.parametrize("prior", [load_log_gaussian_prior(), load_profile_prior()], ids=lambda p: p.name)
+def test_both_diagonals_are_in_the_coordinate_that_samplers_move_in(scene_and_observation, prior):
+    """Of its pixels alone: under the prior of profiles of the scatter, given profile and amplitude."""
+    posterior = Posterior(*scene_and_observation, center=None, image=prior)
+    parameter = next(p for p in posterior.parameters if p.name == "galaxy_0.image")
+    position, num_pixels = posterior.initial_position(), int(np.prod(parameter.shape))
+    if parameter.coordinate_shape != parameter.shape:
+        position = {name: value.at[:NUM_SHAPE].set(0.3) for name, value in position.items()}
     hall = hallucination_score(jax.random.key(0), posterior, position)
     likelihood, values = posterior.likelihood, posterior.values(position)
-    parameter = next(p for p in posterior.parameters if p.name == "galaxy_0.image")
     scale = posterior.brightness(position)[:, 0]
 
     @jax.jit
-    def whitened_model(w):
-        columns = likelihood.columns(values | {parameter.name: parameter.constrain(w)}, unit_flux=False)
+    def whitened_model(coordinate):
+        image = parameter.constrain(coordinate.reshape(parameter.coordinate_shape))
+        columns = likelihood.columns(values | {parameter.name: image}, unit_flux=False)
         return scale[:, None] * columns[0] * likelihood.root_weight
 
-    jacobian = np.asarray(jax.jacfwd(whitened_model)(position[parameter.name]), float)
-    dense = np.sum(jacobian**2, axis=(0, 1))
+    jacobian = np.asarray(jax.jacfwd(whitened_model)(position[parameter.name].ravel()), float)
+    dense = np.sum(jacobian[..., -num_pixels:] ** 2, axis=(0, 1)).reshape(parameter.shape)
     np.testing.assert_allclose(hall.likelihood["galaxy_0"], dense, rtol=1e-3, atol=1e-4 * dense.max())
-    exact = np.diag(np.linalg.inv(parameter.prior.gaussian.covariance())).reshape(dense.shape)
+    exact = np.diag(np.linalg.inv(parameter.prior.of_coordinate().covariance())).reshape(dense.shape)
     np.testing.assert_allclose(hall.prior["galaxy_0"], exact, rtol=1e-3)
     assert hall.num_probes["galaxy_0"] == 0
-
-
-def test_under_the_profile_prior_both_diagonals_are_of_the_scatter_about_the_profile(scene_and_observation):
-    """Given the profile; its numbers and the amplitude have no pixels."""
-    posterior = Posterior(*scene_and_observation, center=None, image=load_profile_prior())
-    position = posterior.initial_position()
-    position = {name: value.at[6].set(0.3) for name, value in position.items()}
-    hall = hallucination_score(jax.random.key(0), posterior, position)
-    likelihood, values = posterior.likelihood, posterior.values(position)
-    parameter = next(p for p in posterior.parameters if p.name == "galaxy_0.image")
-    scale = posterior.brightness(position)[:, 0]
-
-    @jax.jit
-    def whitened_model(q):
-        columns = likelihood.columns(values | {parameter.name: parameter.constrain(q)}, unit_flux=False)
-        return scale[:, None] * columns[0] * likelihood.root_weight
-
-    jacobian = np.asarray(jax.jacfwd(whitened_model)(position[parameter.name]), float)[..., NUM_SHAPE:]
-    dense = np.sum(jacobian**2, axis=(0, 1)).reshape(parameter.shape)
-    np.testing.assert_allclose(hall.likelihood["galaxy_0"], dense, rtol=1e-3, atol=1e-4 * dense.max())
-    exact = np.diag(np.linalg.inv(parameter.prior.scatter.covariance())).reshape(dense.shape)
-    np.testing.assert_allclose(hall.prior["galaxy_0"], exact, rtol=1e-3)
 
 
 def test_likelihood_is_the_diagonal_of_the_dense_hessian_of_noise_free_data_to_1e_5(seed_shift):

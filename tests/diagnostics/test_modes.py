@@ -68,6 +68,18 @@ def found(posterior, position):
     return data_modes(jax.random.key(0), posterior, position)
 
 
+def precision_without_fluxes(posterior, position, rows):
+    """Return precision of the data on what changes the model by rows (band, pixel, n), fluxes projected out."""
+    likelihood = posterior.likelihood
+    design = np.moveaxis(np.asarray(likelihood.columns(posterior.values(position)), float), 0, 2)
+    precision = np.zeros((rows.shape[2], rows.shape[2]))
+    for band, weight in enumerate(np.asarray(likelihood.root_weight, float)):
+        seen, taken = weight[:, None] * rows[band], np.linalg.qr(weight[:, None] * design[band])[0]
+        seen -= taken @ (taken.T @ seen)
+        precision += seen.T @ seen
+    return precision
+
+
 def dense(posterior, position):
     """Return precision of the data, all else but the images projected out, and covariance of the prior."""
     names = [f"galaxy_{k}.image" for k in range(2)]
@@ -82,12 +94,7 @@ def dense(posterior, position):
     rows = np.concatenate(
         [np.asarray(jacobian[n], float).reshape(*root_weight.shape, -1) for n in names], axis=2
     )
-    design = np.moveaxis(np.asarray(likelihood.columns(posterior.values(position)), float), 0, 2)
-    precision = np.zeros((rows.shape[2], rows.shape[2]))
-    for band, weight in enumerate(root_weight):
-        seen, taken = weight[:, None] * rows[band], np.linalg.qr(weight[:, None] * design[band])[0]
-        seen -= taken @ (taken.T @ seen)
-        precision += seen.T @ seen
+    precision = precision_without_fluxes(posterior, position, rows)
     prior = load_gaussian_prior().for_shape((9, 9)).covariance()
     return precision, scipy.linalg.block_diag(prior, prior)
 
@@ -134,19 +141,13 @@ def test_under_the_profile_prior_modes_are_of_profile_and_scatter_together():
     position[name] = position[name].at[:NUM_SHAPE].set(0.3)
     found = data_modes(jax.random.key(0), posterior, position)["galaxy_0"]
     likelihood, flux = posterior.likelihood, np.asarray(posterior.brightness(position))
-    root_weight = np.asarray(likelihood.root_weight, float)
 
     def model(q):
         columns = likelihood.columns(posterior.values(position | {name: q}), False)
         return jnp.einsum("bk,kbp->bp", flux, columns[: flux.shape[1]])
 
     rows = np.asarray(jax.jit(jax.jacfwd(model))(position[name]), float)
-    design = np.moveaxis(np.asarray(likelihood.columns(posterior.values(position)), float), 0, 2)
-    precision = np.zeros((rows.shape[2], rows.shape[2]))
-    for band, weight in enumerate(root_weight):
-        seen, taken = weight[:, None] * rows[band], np.linalg.qr(weight[:, None] * design[band])[0]
-        seen -= taken @ (taken.T @ seen)
-        precision += seen.T @ seen
+    precision = precision_without_fluxes(posterior, position, rows)
     scatter = posterior.parameters[0].prior.for_shape((9, 9)).scatter.covariance()
     prior = np.linalg.inv(scipy.linalg.block_diag(np.eye(NUM_SHAPE), scatter))
     values = scipy.linalg.eigh(precision, prior, eigvals_only=True)
