@@ -3,13 +3,13 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from scoresample.errors import ConfigError, ShapeError
+from scoresample.models.any_shape import AbstractAnyShapePrior
 from scoresample.models.gaussian_image import GaussianImagePrior, hold_center
-from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.radial_tables import RadialTables, in_pixels, shipped_tables
-from scoresample.numerics.linear import LowRankScale, scale_from_covariance
+from scoresample.numerics.linear import scale_from_covariance
 from scoresample.numerics.threads import in_one_thread
 
 # Held-out galaxies in boxes of 40 pixels gain 21 nats from rank 64 to 96 and 8 more from 96 to 128; in boxes of
@@ -18,7 +18,7 @@ DEFAULT_RANK = 96
 DEFAULT_NOISE_LEVEL = 0.14  # in u: 1.4 % of the peak, the diffusion time 0.02 of the paper
 
 
-class GaussianMorphologyPrior(AbstractLogPrior):
+class GaussianMorphologyPrior(AbstractAnyShapePrior):
     r"""A Gaussian in u = log(S + 1) / 0.1 with the mean and covariance of simulated galaxies, for any box.
 
     .. math:: u \sim N(m, F F^T + \mathrm{diag}(v) + \sigma^2 I)
@@ -77,21 +77,9 @@ class GaussianMorphologyPrior(AbstractLogPrior):
             prior = GaussianImagePrior(mean_image, root, self.noise_level, self.name)
             return prior if self.center_sigma is None else hold_center(prior, self.center_sigma)
 
-    def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
-        """Return the normalized log density of one image u."""
-        return self.for_shape(value.shape).log_prob(value)
-
     def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return the gradient of ``log_prob``, in closed form."""
         return self.for_shape(value.shape).score(value)
-
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
-        """Return ``n`` independent images u of the given shape."""
-        return self.for_shape(shape).sample(key, shape, n)
-
-    def scale(self, shape: tuple[int, ...]) -> LowRankScale:
-        """Return a square root of the covariance of the raveled image."""
-        return self.for_shape(shape).root
 
 
 def load_gaussian_prior(noise_level: float = DEFAULT_NOISE_LEVEL) -> GaussianMorphologyPrior:

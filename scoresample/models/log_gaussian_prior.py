@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from scoresample.models.any_shape import AbstractAnyShapePrior
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.gaussian_prior import GaussianMorphologyPrior
 from scoresample.models.morphology import COORDINATE_SCALE, to_coordinate, to_morphology
@@ -82,7 +83,7 @@ class LogGaussianImagePrior(AbstractLogPrior):
         return self.gaussian.scale(shape)
 
 
-class LogGaussianMorphologyPrior(AbstractLogPrior):
+class LogGaussianMorphologyPrior(AbstractAnyShapePrior):
     r"""Simulated galaxies to second order, in the logarithm of their light, for any box.
 
     A Gaussian in :math:`w = \log(S / s_0 + 1) / 0.1`, with the mean and covariance that simulated galaxies have there.
@@ -129,18 +130,6 @@ class LogGaussianMorphologyPrior(AbstractLogPrior):
     def to_constrained(self, position: Float[Array, "y x"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
         """Return the image u of w, and the log-Jacobian."""
         return from_logarithm(position, self.gaussian.tables.softening)
-
-    def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
-        """Return the normalized log density of one image u."""
-        return self.for_shape(value.shape).log_prob(value)
-
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
-        """Return ``n`` independent images u of the given shape."""
-        return self.for_shape(shape).sample(key, shape, n)
-
-    def scale(self, shape: tuple[int, ...]) -> LowRankScale:
-        """Return a square root of the covariance of the raveled w."""
-        return self.for_shape(shape).scale(shape)
 
 
 def load_log_gaussian_prior(noise_level: float = DEFAULT_NOISE_LEVEL) -> LogGaussianMorphologyPrior:

@@ -3,20 +3,19 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
 
+from scoresample.models.any_shape import AbstractAnyShapePrior
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.gaussian_prior import GaussianMorphologyPrior
-from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.profile_image import ProfileImagePrior
 from scoresample.models.profile_shape import NUM_SHAPE
 from scoresample.models.radial_tables import shipped_tables
-from scoresample.numerics.linear import LowRankScale, block_diagonal, identity_scale
+from scoresample.numerics.linear import block_diagonal, identity_scale
 
 DEFAULT_NOISE_LEVEL = 0.15  # in w, relative to the amplitude of the scatter
 
 
-class ProfileMorphologyPrior(AbstractLogPrior):
+class ProfileMorphologyPrior(AbstractAnyShapePrior):
     """A smooth profile of unknown size, shape and center, and the scatter of simulated galaxies about it.
 
     For any box; see `ProfileImagePrior` for the formula. Only what `for_shape` returns has the map to the coordinate of
@@ -60,18 +59,6 @@ class ProfileMorphologyPrior(AbstractLogPrior):
             )
             root = block_diagonal([identity_scale(NUM_SHAPE, scatter.mean.dtype), scatter.root])
         return ProfileImagePrior(found.mean, scatter, root, self.gaussian.tables.softening, self.name)
-
-    def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
-        """Return the log density of one image u; see `ProfileImagePrior.log_prob`."""
-        return self.for_shape(value.shape).log_prob(value)
-
-    def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
-        """Return ``n`` independent images u of the given shape."""
-        return self.for_shape(shape).sample(key, shape, n)
-
-    def scale(self, shape: tuple[int, ...]) -> LowRankScale:
-        """Return a square root of the covariance of the coordinate of samplers."""
-        return self.for_shape(shape).scale(shape)
 
 
 def load_profile_prior(noise_level: float = DEFAULT_NOISE_LEVEL) -> ProfileMorphologyPrior:
