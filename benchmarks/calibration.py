@@ -37,11 +37,8 @@ CENTERS = np.array([[13.0, 10.0], [15.0, 17.0], [20.0, 13.0]])
 SEEING = (1.7, 1.4)
 FLUX = dist.Normal(jnp.array([[500.0, 700.0], [300.0, 500.0], [200.0, 300.0]]), 100.0)
 BACKGROUND = dist.Normal(0.0, 0.3)
-LEAST = {
-    "gaussian": 10.0,
-    "log-gaussian": 0.0,
-    "profile": 0.0,
-}  # light of S, peak about 1; the mean galaxy has about 40
+# Of the light of S, whose peak is about 1; the mean galaxy has about 40.
+LEAST = {"gaussian": 10.0, "log-gaussian": 0.0, "profile": 0.0}
 SETTINGS = ss.RunSettings(sampler="hmc", chains=4, warmup=100, draws=250, max_draws=0)
 LABELS = {"star_2.center": "center", "light": "total"}
 NARROW = 0.7

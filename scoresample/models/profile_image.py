@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
-from scoresample.models.morphology import COORDINATE_SCALE, to_coordinate, to_morphology
+from scoresample.models.morphology import to_coordinate, to_morphology
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.profile_shape import (
     AMPLITUDE,
@@ -84,8 +84,7 @@ class ProfileImagePrior(AbstractLogPrior):
         """Return m(z)."""
         middle = [(n - 1) / 2 for n in self.scatter.mean.shape]
         y, x = (jnp.arange(n) - c for n, c in zip(self.scatter.mean.shape, middle, strict=True))
-        light = jnp.exp(profile_of(z).log_light(y[:, None], x[None, :]))
-        return jnp.log1p(light / self.softening) / COORDINATE_SCALE + self.excess
+        return profile_of(z).logarithm(y[:, None], x[None, :], self.softening) + self.excess
 
     def of_image(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return w of (z, delta)."""
@@ -99,10 +98,8 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def slope(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return du / d delta."""
-        w, amplitude = self.of_image(position), amplitude_of(position[:NUM_SHAPE])
-        return jax.jvp(lambda w: from_logarithm(w, self.softening)[0], (w,), (jnp.full_like(w, amplitude),))[
-            1
-        ]
+        pixels = jnp.ones_like(position).at[:NUM_SHAPE].set(0)
+        return jax.jvp(lambda q: self.to_constrained(q)[0], (position,), (pixels,))[1]
 
     def beside_pixels(self, position: Float[Array, " n"]) -> Float[Array, "pixel 7"]:
         """Return dw / dz, in units of the amplitude."""

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from scoresample.models.soft_profile import SOFTENING, SoftProfile
+from scoresample.models.soft_profile import SOFTENING, SoftProfile, below_one
 
 NUM_SHAPE = 7
 """How many numbers: ln of the radius, ellipticity (2), index, center (2), and ln of the amplitude of the scatter."""
@@ -32,18 +32,16 @@ AMPLITUDE, AMPLITUDE_SCATTER = 0.5, 0.75
 logarithm; 0.7 and 0.5 in boxes of 16 pixels, 0.2 and 1.1 in those of 64. Few galaxies have most of the scatter."""
 
 LARGEST = 4.0
-"""No number counts for more, and no ellipticity comes nearer to 1 than its tangent: exponentials overflow."""
+"""No number in an exponential counts for more: exponentials overflow."""
 
 
 def profile_of(z: Float[Array, "7"]) -> SoftProfile:
     """Return the profile; no galaxy is smaller than the PSF of the model grid shows it."""
     radius = RADIUS * jnp.exp(RADIUS_SCATTER * bounded(z[0]))
-    bent = ELLIPTICITY * z[1:3]
-    size = jnp.sqrt(jnp.sum(bent**2) + 1e-12)
     least, most = INDICES
     return SoftProfile(
         0.5 * jnp.log(radius**2 + SOFTENING**2),
-        bent * jnp.tanh(jnp.minimum(size, LARGEST)) / size,
+        below_one(ELLIPTICITY * z[1:3]),
         jnp.log(least + (most - least) * jax.nn.sigmoid(1.1 * z[3] - 1.65)),  # for the quantiles of INDICES
         CENTER * z[4:6],
     )
@@ -51,7 +49,7 @@ def profile_of(z: Float[Array, "7"]) -> SoftProfile:
 
 def amplitude_of(z: Float[Array, "7"]) -> Float[Array, ""]:
     """Return the amplitude of the scatter."""
-    return AMPLITUDE * jnp.exp(AMPLITUDE_SCATTER * bounded(z[6]))
+    return AMPLITUDE * jnp.exp(AMPLITUDE_SCATTER * bounded(z[AMPLITUDE_AT]))
 
 
 def bounded(z: Float[Array, "*s"]) -> Float[Array, "*s"]:

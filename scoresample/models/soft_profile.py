@@ -5,6 +5,8 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from scoresample.models.morphology import COORDINATE_SCALE
+
 SOFTENING = 0.7
 """Radius within which profiles are flat, pixels: that of the narrow PSF of the model grid."""
 
@@ -32,6 +34,16 @@ class SoftProfile(NamedTuple):
     log_index: Float[Array, ""]
     center: Float[Array, "2"]
 
+    def logarithm(
+        self,
+        y: Float[Array, "*#s"],
+        x: Float[Array, "*#s"],
+        softening: float | Float[Array, ""],
+        log_peak=0.0,
+    ) -> Float[Array, "*s"]:
+        r"""Return :math:`\log(S / s_0 + 1) / 0.1` with the softening :math:`s_0`, for any peak of S."""
+        return jnp.log1p(jnp.exp(self.log_light(y, x) + log_peak) / softening) / COORDINATE_SCALE
+
     def log_light(self, y: Float[Array, "*#s"], x: Float[Array, "*#s"]) -> Float[Array, "*s"]:
         """Return ln S at places given in pixels from the middle of the box."""
         y, x = y - self.center[0], x - self.center[1]
@@ -43,3 +55,9 @@ class SoftProfile(NamedTuple):
         power = 0.5 / index
         steepness = (2 * index - 1 / 3) * jnp.exp(-self.log_radius / index)
         return -steepness * ((squared + SOFTENING**2) ** power - SOFTENING ** (2 * power))
+
+
+def below_one(bent: Float[Array, "2"]) -> Float[Array, "2"]:
+    """Return an ellipticity, of length tanh b, for any two numbers of length b."""
+    size = jnp.sqrt(jnp.sum(bent**2) + 1e-12)
+    return bent * jnp.tanh(jnp.minimum(size, 4.0)) / size  # the tangent is 1 beyond, and no ellipse has that

@@ -65,14 +65,14 @@ def lay_out(
     posterior = problem.posterior
     if variant not in (*START_VARIANTS, "offset"):
         return posterior
-    scene, more = other_start(posterior.scene, variant), {}
+    scene, more, prior = other_start(posterior.scene, variant), {}, prior_of(settings)
     if variant == "offset":
         towards = uniform.uniform(0, 2 * np.pi, len(truth.centers))
         centers = truth.centers + OFF * np.stack([np.sin(towards), np.cos(towards)], axis=1)
         catalog = dataclasses.replace(problem.catalog, centers=centers)
-        scene = first_scene(posterior.observation, catalog, settings, prior_of(settings))
+        scene = first_scene(posterior.observation, catalog, settings, prior)
         more = {"center": default_shape_priors()["center"]}
-    return Posterior(scene, posterior.observation, image=prior_of(settings), **more)
+    return Posterior(scene, posterior.observation, image=prior, **more)
 
 
 def run_posterior(

@@ -6,8 +6,7 @@ import numpy as np
 import scipy.optimize
 from jaxtyping import Array, Float
 
-from scoresample.models.morphology import COORDINATE_SCALE
-from scoresample.models.soft_profile import SoftProfile
+from scoresample.models.soft_profile import SoftProfile, below_one
 
 TYPICAL = np.array([0.0, 0.0, 0.0, 0.2, 0.0, 0.0, 0.0])
 WIDTH = np.array([0.8, 0.3, 0.3, 0.5, 0.3, 0.3, 0.3])
@@ -61,10 +60,8 @@ def subtract_profile(
 
 @jax.jit
 def _coordinate(found: Float[Array, "7"], y, x, softening) -> Float[Array, "node angle"]:
-    radius = jnp.hypot(found[1], found[2]) + 1e-12
-    ellipticity = found[1:3] * jnp.tanh(radius) / radius
-    profile = SoftProfile(found[0], ellipticity, found[3], found[4:6])
-    return jnp.log1p(jnp.exp(profile.log_light(y, x) + found[6]) / softening) / COORDINATE_SCALE
+    profile = SoftProfile(found[0], below_one(found[1:3]), found[3], found[4:6])
+    return profile.logarithm(y, x, softening, log_peak=found[6])
 
 
 @jax.jit
