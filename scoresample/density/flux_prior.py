@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from scoresample.density.fluxes import FluxPosterior
 from scoresample.density.likelihood import Likelihood, fit_fluxes
@@ -18,13 +18,27 @@ TIE = 0.3
 
 
 class FluxPrior(eqx.Module):
-    """The prior of all linear amplitudes: fluxes of the sources, then the background.
+    r"""The prior of all linear amplitudes: fluxes of the sources, then the background.
+
+    Without a distribution for them, fluxes are flat in units of their own errors: given the morphologies the density of
+    the amplitude A of an image M in a band is
+
+    .. math:: p(A | M) \propto |M|_w = \Big(\sum_p w_p M_p^2\Big)^{1/2}
+
+    (the limit of Zellner's g-prior, sources one by one). It is the same whether A multiplies S or is a flux, and
+    integrated out it leaves :math:`\max_A L` times what neighbours add to the error of A. A density flat in A itself
+    leaves :math:`\max_A L / |M|_w`, which in B bands weighs images by about one over their radius to the power B, and
+    one flat in the flux by the radius to the power B: either is a strong prior on sizes that nobody meant.
 
     Attributes
     ----------
     mean, precision
         Of the Gaussian prior; precision 0 where it is flat. Amplitudes that are flat and that no pixel knows of are
         held by a unit Gaussian, which changes no other amplitude.
+    scale_free
+        Of which objects the flux is flat in units of its error: where fluxes are flat, and pixels know of it.
+    membership
+        Index of the object that each source is a component of.
     ties
         The part of ``precision`` that ties components of one object.
     flux, background
@@ -36,15 +50,17 @@ class FluxPrior(eqx.Module):
     mean: Float[Array, "band column"]
     precision: Float[Array, "band column column"]
     ties: Float[Array, "band column column"]
+    scale_free: Bool[Array, "band object"]
     flux: dist.Distribution | None
     background: dist.Distribution | None
     names: tuple[str, ...] = eqx.field(static=True)
+    membership: tuple[int, ...] = eqx.field(static=True)
     has_background: bool = eqx.field(static=True)
     has_components: bool = eqx.field(static=True)
 
     @property
     def is_flat(self) -> bool:
-        """Whether fluxes are flat given the morphologies, so that amplitudes stand for them."""
+        """Whether fluxes are flat given the morphologies, so that amplitudes of S stand for them."""
         return self.flux is None
 
     @property
@@ -52,7 +68,8 @@ class FluxPrior(eqx.Module):
         """Short description of the flux prior."""
         if self.flux is not None:
             return describe(self.flux)
-        return "flat, components of one object within its flux" if self.has_components else "flat"
+        flat = "flat in signal-to-noise"
+        return f"{flat}, components of one object within its flux" if self.has_components else flat
 
     @property
     def background_name(self) -> str:
@@ -80,6 +97,20 @@ class FluxPrior(eqx.Module):
         """Return the log density, up to a constant, that ties the components of objects; amplitudes multiply S."""
         ties = self.ties[:, : amplitudes.shape[1], : amplitudes.shape[1]]
         return -0.5 * jnp.einsum("bk,bkl,bl->", amplitudes, ties, amplitudes)
+
+    def log_scale(
+        self, columns: Float[Array, "column band pixel"], root_weight: Float[Array, "band pixel"]
+    ) -> Float[Array, ""]:
+        """Return the log density of amplitudes that are flat in units of their errors: the sum of log |M|.
+
+        For an object of several components the root mean square of theirs.
+        """
+        sources = columns[: len(self.membership)] * root_weight
+        squares = jnp.einsum("kbp,kbp->kb", sources, sources)
+        of_object = np.arange(self.scale_free.shape[1])[:, None] == np.asarray(self.membership)
+        share = jnp.asarray(of_object / of_object.sum(axis=1, keepdims=True), squares.dtype)
+        square = jnp.where(self.scale_free, (share @ squares).T, 1)
+        return 0.5 * jnp.sum(jnp.log(square))
 
     def initial_values(self, solution: FluxPosterior) -> dict[str, Array]:
         """Return fluxes and background near the solution of the linear problem, inside their support."""
@@ -124,14 +155,20 @@ def make_flux_prior(
     ties = jnp.asarray(
         _ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1])), dtype
     )
+    membership = np.asarray(scene.membership)
+    of_object = np.arange(len(scene.objects))[:, None] == membership
+    seen = ~np.asarray(likelihood.unseen)[:, : len(names)]
+    scale_free = (seen[:, None] & of_object).any(axis=2) & (flux is None)
     held = jnp.where(diagonal == 0, _unknown(likelihood, np.asarray(ties)), diagonal)
     prior = FluxPrior(
         mean=mean,
         precision=ties + held[:, :, None] * jnp.eye(held.shape[1], dtype=dtype),
         ties=ties,
+        scale_free=jnp.asarray(scale_free),
         flux=flux,
         background=background,
         names=names,
+        membership=tuple(scene.membership),
         has_background=scene.background is not None,
         has_components=len(scene.objects) < len(names),
     )

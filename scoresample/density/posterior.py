@@ -42,11 +42,9 @@ class Posterior(AbstractDensity):
         On the same frame.
     flux
         Prior on the total flux of every source in every band, in the frame's unit: a numpyro distribution
-        that broadcasts to (source, band), or None for flat. Flat means that given its morphology S every
-        amplitude of a source is as likely as any other. The flux is amplitude times sum of S; a density flat
-        in that product instead, in B bands at once, would multiply the prior of the morphology by
-        ``abs(sum S)**B``: faint galaxies would be pulled to large sizes and fluxes, and none could pass
-        the point where the sum is zero.
+        that broadcasts to (source, band), or None for flat: in units of the error that the flux of an image has by
+        itself, which favours no size of galaxies (`density.flux_prior.FluxPrior` has the formula). A density flat in
+        the flux, in B bands at once, would multiply the prior of the morphology by about its radius to the power B.
     background
         Prior on the constant background: None for flat, or a numpyro distribution over bands.
     collapse
@@ -217,9 +215,11 @@ class Posterior(AbstractDensity):
                 log_prob = first.climbed_log_prob if climbed else first.log_prob
                 total = total + jnp.sum(jax.vmap(log_prob)(together))
         if self.flux_prior.is_flat and not self.collapse:
-            # Flat in amplitude at given morphology, written for fluxes: d amplitude = d flux / sum of S.
+            # The density of amplitudes at given morphology, written for fluxes: d amplitude = d flux / sum of S.
             values = self.values(position)
             sums = self.likelihood.renderer.totals(values)
+            columns = self.likelihood.columns(values, unit_flux=False)
+            total = total + self.flux_prior.log_scale(columns, self.likelihood.root_weight)
             total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(jnp.abs(sums)))
             total = total + self.flux_prior.log_tie(self.flux_prior.gather(values)[:, : sums.size] / sums)
         return total
@@ -238,7 +238,9 @@ class Posterior(AbstractDensity):
         """Return the log-likelihood, with fluxes integrated out where they are collapsed."""
         values = self.values(position)
         if self.collapse:
-            return self.solve(self.columns(values)).log_evidence
+            columns = self.columns(values)
+            scale = self.flux_prior.log_scale(columns, self.likelihood.root_weight)
+            return self.solve(columns).log_evidence + scale
         return self.likelihood.log_prob_at(values, self.flux_prior.gather(values))
 
     @property

@@ -7,8 +7,15 @@ import numpy as np
 import numpyro.distributions as dist
 import pytest
 
+from scoresample.data.observation import make_observation
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ConfigError
+from scoresample.models.gaussian_prior import load_gaussian_prior
+from scoresample.models.initialization import gaussian_morphology
+from scoresample.models.morphology import to_coordinate, to_morphology
+from scoresample.models.psf import GaussianPSF
+from scoresample.models.scene import Scene
+from scoresample.models.source import make_source
 
 
 def test_flat_and_normal_priors_are_integrated_out_and_others_sampled(make_scene):
@@ -99,3 +106,51 @@ def test_positive_priors_start_inside_their_support(make_scene):
     assert all(bool(jnp.all(jnp.isfinite(value))) for value in position.values())
     assert bool(jnp.all(posterior.given_amplitudes(position)[:, :2] > 0))
     assert np.isfinite(float(posterior.log_prob(position)))
+
+
+@pytest.fixture
+def one_galaxy():
+    """A galaxy alone in two bands over no background, and what its image is for other widths and peaks."""
+    rng = np.random.default_rng(1)
+    shape, psf = (25, 25), np.exp(-0.5 * ((np.indices((9, 9)) - 4) ** 2).sum(axis=0) / 1.3**2)
+    light = np.exp(-0.5 * ((np.indices(shape) - 12) ** 2).sum(axis=0) / 2.5**2)
+    images = 3 * light * np.ones((2, 1, 1)) + rng.normal(size=(2, *shape))
+    weights, psfs = np.ones_like(images), [psf / psf.sum()] * 2
+    observation = make_observation(images, weights, psfs, ["g", "r"], flux_unit="nJy")
+    source = make_source("galaxy", gaussian_morphology(17, 2.0), np.array([12.0, 12.0]), np.ones(2))
+    scene = Scene(observation.frame, (source,), None, GaussianPSF(0.7))
+    posterior = Posterior(scene, observation, center=None, image=load_gaussian_prior())
+
+    def image(sigma, peak=1.0):
+        return {"galaxy.image": to_coordinate(peak * to_morphology(gaussian_morphology(17, sigma).image))}
+
+    return posterior, image
+
+
+def test_flat_fluxes_favour_no_size(one_galaxy):
+    """What is left of a galaxy alone is its best fit; flat in the amplitude of S it would be that over its radius."""
+    posterior, image = one_galaxy
+    left, flat = [], []
+    for sigma in (1.2, 2.4):
+        values = posterior.values(image(sigma))
+        solution = posterior.solve(posterior.columns(values))
+        left.append(float(posterior.log_likelihood(image(sigma)) - solution.log_maximum))
+        flat.append(float(solution.log_evidence - solution.log_maximum))
+    assert left[1] == pytest.approx(left[0], abs=0.01)
+    assert flat[1] < flat[0] - 0.8  # the negative control: twice as large in two bands
+
+
+def test_flat_fluxes_favour_no_brightness_of_the_image(one_galaxy):
+    """Whether the peak of S is 1 or 3 is nothing that data tell."""
+    posterior, image = one_galaxy
+    usual, bright = (float(posterior.log_likelihood(image(2.0, peak))) for peak in (1.0, 3.0))
+    assert bright == pytest.approx(usual, abs=0.01)
+
+
+def test_fluxes_that_no_pixel_knows_have_no_scale(make_scene):
+    scene, observation = make_scene(galaxies=True, dark=True)
+    posterior = Posterior(scene, observation, image=load_gaussian_prior())
+    np.testing.assert_array_equal(posterior.flux_prior.scale_free, [[True, True], [False, False]])
+    position = posterior.initial_position()
+    assert all(np.isfinite(np.asarray(s)).all() for s in posterior.score(position).values())
+    assert not Posterior(scene, observation, flux=dist.Normal(0, 100)).flux_prior.scale_free.any()

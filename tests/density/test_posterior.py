@@ -69,7 +69,7 @@ def test_it_prints_one_line_per_term(galaxies, make_scene):
     assert repr(Posterior(*galaxies, image=load_gaussian_prior())).splitlines() == [
         "Posterior",
         "  likelihood: Gaussian (336 pixels in gr, fluxes integrated out, log_prob)",
-        "  flux: flat (log_prob)",
+        "  flux: flat in signal-to-noise (log_prob)",
         "  background: flat (log_prob)",
         "  galaxy_0.image: gaussian (7 x 7, noise_level 0.14, log_prob)",
         "  galaxy_1.image: gaussian (7 x 7, noise_level 0.14, log_prob)",
