@@ -21,9 +21,9 @@ class MaximizedFluxes(AbstractClimbed):
     .. math:: \log p(u) + \max_A \Big[\log p(Y | u, A) + \log p(A) - \tfrac12 \sum_{bk} R_{bk} A_{bk}^2\Big]
 
     With p(u) as climbs take it (`AbstractLogPrior.climbed_log_prob`). Where that is the prior and R = 0, its maximum is
-    that of the joint posterior of parameters and fluxes, flat fluxes in units of their errors. Under flat fluxes that
-    maximum can be useless: two overlapping galaxies take on nearly the same image and fluxes a hundred times too large, of
-    opposite sign, and the difference of their images follows the noise of a band. Such places have a high density
+    that of the joint posterior of parameters and fluxes, flat ones in units of their errors. Under flat fluxes that
+    maximum can be useless: two overlapping galaxies take on nearly the same image and fluxes a hundred times too large,
+    of opposite sign, and the difference of their images follows the noise of a band. Such places have a high density
     and no volume; the density with the fluxes integrated out grows there without bound, as 1 / sqrt(det G). R counts
     what is lost there: images scatter, and large fluxes make their scatter a misfit (`local_scale.scatter_cost`). At
     its own fluxes each pixel costs at most half a nat.
