@@ -44,14 +44,13 @@ def templates(sigma: float) -> np.ndarray:
 
 
 def posterior(
-    data: np.ndarray, images: np.ndarray, peak: np.ndarray, prior: str
+    best: np.ndarray, known: np.ndarray, peak: np.ndarray, prior: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return weights, means and standard deviations of a mixture of normals for the flux in the first band, and radii.
 
-    ``data`` is (band, pixel), with noise 1; ``peak`` the largest pixel of S of unit flux.
+    ``best`` are the best fluxes, (band, radius), ``known`` their inverse variances by radius; ``peak`` the largest
+    pixel of S of unit flux.
     """
-    known = np.sum(images**2, axis=1)
-    best = data @ images.T / known  # (band, radius)
     log_radius = np.log(RADII / RADIUS) / RADIUS_SCATTER
     log_weight = -0.5 * log_radius**2 + 0.5 * known * np.sum(best**2, axis=0)
     if prior != "brightness":
@@ -62,8 +61,7 @@ def posterior(
         }
         log_weight = log_weight + BANDS * volume[prior]
         return _normalized(log_weight), best[0], known**-0.5, RADII
-    point = np.sqrt(BANDS * known[0])  # the smallest galaxy is one
-    brightness = np.geomspace(*SIGNAL_TO_NOISE, BRIGHTNESSES)[:, None] / point
+    brightness = np.geomspace(*SIGNAL_TO_NOISE, BRIGHTNESSES)[:, None] / signal_of_point(known)
     variance = (COLOUR * brightness) ** 2
     total = variance + 1 / known
     off = best[:, None] - brightness
@@ -87,26 +85,31 @@ def study(num: int, seed: int) -> dict[str, np.ndarray]:
     """
     rng = np.random.default_rng(seed)
     seen, peak = templates(PSF_SIGMA), templates(MODEL_SIGMA).max(axis=1)
-    point = np.sqrt(np.sum(seen[0] ** 2) * BANDS)
+    known = np.sum(seen**2, axis=1)  # the noise of a pixel is 1
     rows = {prior: [] for prior in PRIORS}
     signal = []
     for _ in range(num):
         radius = RADIUS * np.exp(RADIUS_SCATTER * rng.normal())
         which = np.argmin(abs(np.log(RADII / radius)))
-        brightness = np.exp(rng.uniform(*np.log(SIGNAL_TO_NOISE))) / point
+        brightness = np.exp(rng.uniform(*np.log(SIGNAL_TO_NOISE))) / signal_of_point(known)
         flux = brightness * (1 + COLOUR * rng.normal(size=BANDS))
         data = flux[:, None] * seen[which] + rng.normal(size=(BANDS, seen.shape[1]))
-        signal.append(np.sqrt(np.sum(seen[which] ** 2) * np.sum(flux**2)))
+        best = data @ seen.T / known
+        signal.append(np.sqrt(known[which] * np.sum(flux**2)))
         for prior in PRIORS:
-            weight, mean, sd, radii = posterior(data, seen, peak, prior)
+            weight, mean, sd, radii = posterior(best, known, peak, prior)
             center = weight @ mean
+            off = center - flux[0]
             spread = np.sqrt(weight @ (sd**2 + (mean - center) ** 2))
             below = weight @ scipy.special.ndtr((flux[0] - mean) / sd)
             log_radius = weight @ np.log(radii) - np.log(RADII[which])
-            rows[prior].append(
-                ((center - flux[0]) / spread, below, (center - flux[0]) / brightness, log_radius)
-            )
+            rows[prior].append((off / spread, below, off / brightness, log_radius))
     return {"signal_to_noise": np.array(signal)} | {name: np.array(found) for name, found in rows.items()}
+
+
+def signal_of_point(known: np.ndarray) -> float:
+    """Return the signal-to-noise of a point of unit flux in every band; the smallest galaxy is one."""
+    return np.sqrt(BANDS * known[0])
 
 
 def _normalized(log_weight: np.ndarray) -> np.ndarray:

@@ -37,8 +37,8 @@ class FluxPrior(eqx.Module):
         held by a unit Gaussian, which changes no other amplitude.
     scale_free
         Of which objects the flux is flat in units of its error: where fluxes are flat, and pixels know of it.
-    membership
-        Index of the object that each source is a component of.
+    share
+        One over the number of its components for each source of an object, 0 for all others.
     ties
         The part of ``precision`` that ties components of one object.
     flux, background
@@ -51,10 +51,10 @@ class FluxPrior(eqx.Module):
     precision: Float[Array, "band column column"]
     ties: Float[Array, "band column column"]
     scale_free: Bool[Array, "band object"]
+    share: Float[Array, "object source"]
     flux: dist.Distribution | None
     background: dist.Distribution | None
     names: tuple[str, ...] = eqx.field(static=True)
-    membership: tuple[int, ...] = eqx.field(static=True)
     has_background: bool = eqx.field(static=True)
     has_components: bool = eqx.field(static=True)
 
@@ -105,11 +105,9 @@ class FluxPrior(eqx.Module):
 
         For an object of several components the root mean square of theirs.
         """
-        sources = columns[: len(self.membership)] * root_weight
+        sources = columns[: len(self.names)] * root_weight
         squares = jnp.einsum("kbp,kbp->kb", sources, sources)
-        of_object = np.arange(self.scale_free.shape[1])[:, None] == np.asarray(self.membership)
-        share = jnp.asarray(of_object / of_object.sum(axis=1, keepdims=True), squares.dtype)
-        square = jnp.where(self.scale_free, (share @ squares).T, 1)
+        square = jnp.where(self.scale_free, (self.share @ squares).T, 1)
         return 0.5 * jnp.sum(jnp.log(square))
 
     def initial_values(self, solution: FluxPosterior) -> dict[str, Array]:
@@ -155,20 +153,19 @@ def make_flux_prior(
     ties = jnp.asarray(
         _ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1])), dtype
     )
-    membership = np.asarray(scene.membership)
-    of_object = np.arange(len(scene.objects))[:, None] == membership
+    members = np.arange(len(scene.objects))[:, None] == np.asarray(scene.membership)
     seen = ~np.asarray(likelihood.unseen)[:, : len(names)]
-    scale_free = (seen[:, None] & of_object).any(axis=2) & (flux is None)
+    scale_free = (seen[:, None] & members).any(axis=2) & (flux is None)
     held = jnp.where(diagonal == 0, _unknown(likelihood, np.asarray(ties)), diagonal)
     prior = FluxPrior(
         mean=mean,
         precision=ties + held[:, :, None] * jnp.eye(held.shape[1], dtype=dtype),
         ties=ties,
         scale_free=jnp.asarray(scale_free),
+        share=jnp.asarray(members / members.sum(axis=1, keepdims=True), dtype),
         flux=flux,
         background=background,
         names=names,
-        membership=tuple(scene.membership),
         has_background=scene.background is not None,
         has_components=len(scene.objects) < len(names),
     )
