@@ -197,6 +197,8 @@ def simulate(out: Path, population: str, seed: int, share: float, workers: int |
 @click.option(
     "--steps", type=int, default=20_000, show_default=True, help="Batches, about 0.1 s each on 2 cores."
 )
+@click.option("--batch", type=int, default=32, show_default=True,
+              help="Galaxies of 32 pixels a side in a batch; 256 on an accelerator.")  # fmt: skip
 @click.option("--width", "widths", type=int, multiple=True, default=(16, 32, 48), show_default=True,
               help="Features at each resolution, from half to coarsest; given once for each.")  # fmt: skip
 @click.option("--learning-rate", type=float, default=1.5e-3, show_default=True, help="Peak of the schedule.")
@@ -208,6 +210,7 @@ def train(
     out: Path,
     kind: str,
     steps: int,
+    batch: int,
     widths: tuple[int, ...],
     learning_rate: float,
     seed: int,
@@ -219,7 +222,7 @@ def train(
     from scoresample.training.dataset import read_training_set
     from scoresample.training.trainer import TrainSettings, train
 
-    settings = TrainSettings(kind, widths, steps, learning_rate, seed=seed)
+    settings = TrainSettings(kind, widths, steps, batch, learning_rate, seed=seed)
     checkpoint = out.with_suffix(".checkpoint.npz")
     trained = train(read_training_set(galaxies), settings, checkpoint, resume=resume, progress=not quiet)
     write_network(out, trained.network, trained.tables, trained.card)
@@ -236,10 +239,14 @@ def train(
 @click.option(
     "--steps", type=int, default=4000, show_default=True, help="Batches, about 0.35 s each on 2 cores."
 )
+@click.option("--batch", type=int, default=32, show_default=True,
+              help="Galaxies of 32 pixels a side in a batch; 256 on an accelerator.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Of chains, batches and noise.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside OUT.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
-def refine(galaxies: Path, weights: Path, out: Path, steps: int, seed: int, resume: bool, quiet: bool) -> int:
+def refine(
+    galaxies: Path, weights: Path, out: Path, steps: int, batch: int, seed: int, resume: bool, quiet: bool
+) -> int:
     """Go on training WEIGHTS, with chains that find what they wrongly take for galaxies."""
     from scoresample.models.weights_file import read_network, write_network
     from scoresample.training.dataset import read_training_set
@@ -248,7 +255,7 @@ def refine(galaxies: Path, weights: Path, out: Path, steps: int, seed: int, resu
     found = read_network(weights)
     trained = train(
         read_training_set(galaxies),
-        refinement(found.network, steps, seed),
+        refinement(found.network, steps, seed, batch),
         out.with_suffix(".checkpoint.npz"),
         tables=found.tables,
         network=found.network,

@@ -10,8 +10,8 @@ from scoresample.models.learned_prior import SIDES, TRAINED_LEVELS
 from scoresample.models.radial_tables import RadialTables
 from scoresample.training.dataset import TrainingSet
 
-PIXELS = 32 * 32**2
-"""Of a batch: 32 galaxies of 32 pixels a side, 2 of 128."""
+BATCH = 32
+"""Galaxies of 32 pixels a side in a batch; of other sides as many as have those pixels, 2 of 128."""
 
 HELD_OUT = 0.1
 """The last part of the galaxies of each side is never trained on."""
@@ -32,8 +32,10 @@ class Batch(NamedTuple):
     noise: Float[np.ndarray, "galaxy side side"]
 
 
-def draw_batch(training_set: TrainingSet, tables: RadialTables, seed: int, step: int) -> Batch:
-    """Return the batch of one step of training; the same seed and step give the same one.
+def draw_batch(
+    training_set: TrainingSet, tables: RadialTables, seed: int, step: int, batch: int = BATCH
+) -> Batch:
+    """Return the batch of one step of training; the same seed, step and size give the same one.
 
     A side is drawn by how many galaxies it has, times its length, then galaxies of it. Half of the batches are cut, by
     whole pixels on every side alike, so that centers stay in the middle, down to 0.7 of the side; all galaxies are
@@ -45,7 +47,7 @@ def draw_batch(training_set: TrainingSet, tables: RadialTables, seed: int, step:
     side = int(rng.choice(sides, p=weights / weights.sum()))
     # Of the padded side before the cut, so that there are not many more shapes to compile than sides.
     padded = padded_side(side)
-    size = max(PIXELS // padded**2, 1)
+    size = batch_size(padded, batch)
     which = rng.integers(num_training(training_set, side), size=size)
     smallest = min(max(SIDES[0], _SMALLEST_CUT * side), side)
     cut = int(rng.integers(int((side - smallest) // 2) + 1)) if rng.random() < 0.5 else 0
@@ -55,6 +57,11 @@ def draw_batch(training_set: TrainingSet, tables: RadialTables, seed: int, step:
         image[: side - 2 * cut, : side - 2 * cut] = turned(u, rng)[cut : side - cut, cut : side - cut]
     noise = rng.normal(size=images.shape).astype(np.float32) * np.asarray(box.mask)
     return Batch(images, box, draw_noise_levels(rng, size), noise)
+
+
+def batch_size(padded: int, batch: int) -> int:
+    """Return how many galaxies of a padded side have the pixels of a batch."""
+    return max(batch * 32**2 // padded**2, 1)
 
 
 def draw_noise_levels(rng: np.random.Generator, size: int) -> Float[np.ndarray, " galaxy"]:

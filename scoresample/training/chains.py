@@ -41,12 +41,12 @@ def chain_sides(training_set: TrainingSet) -> dict[int, float]:
     return shares
 
 
-def begin_chains(training_set: TrainingSet, seed: int) -> dict[int, Chains]:
+def begin_chains(training_set: TrainingSet, seed: int, batch: int = batches.BATCH) -> dict[int, Chains]:
     """Return new chains by side, as many as a batch has galaxies, at galaxies with noise."""
     found = {}
     for side in chain_sides(training_set):
         rng = np.random.default_rng([seed, side, 2])
-        size = max(batches.PIXELS // padded_side(side) ** 2, 1)
+        size = batches.batch_size(padded_side(side), batch)
         found[side] = _fresh(training_set, side, size, rng)._replace(
             ages=jnp.asarray(rng.integers(LIFE, size=size), jnp.int32)
         )

@@ -4,6 +4,8 @@ import dataclasses
 import importlib.metadata
 import json
 import zipfile
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float
 from tqdm import tqdm
 
 from scoresample.errors import ConfigError, FileFormatError, one_line
@@ -21,7 +24,7 @@ from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.layers import WEIGHTS
 from scoresample.models.radial_tables import RadialTables
 from scoresample.numerics.tree_files import load_note, load_tree, save_checkpoint
-from scoresample.training.batches import Batch, draw_batch
+from scoresample.training.batches import BATCH, Batch, draw_batch
 from scoresample.training.chains import (
     Chains,
     begin_chains,
@@ -35,6 +38,7 @@ from scoresample.training.dataset import TrainingSet
 from scoresample.training.denoising import Denoiser, denoising_loss, energy_loss
 
 LOOK = 50  # steps between looks at the loss
+_AHEAD = 8  # batches that are drawn before they are needed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +50,10 @@ class TrainSettings:
     kind, widths
         Of the network; see `EnergyNetwork`.
     num_steps
-        Batches of 32 x 32 x 32 pixels.
+        Batches.
+    batch
+        Galaxies of 32 pixels a side in each; of other sides as many as have those pixels. An accelerator takes 256 in
+        little more time than 32.
     learning_rate
         Peak of the schedule: a hundred steps up, then half a cosine down to nothing.
     level_weight
@@ -67,6 +74,7 @@ class TrainSettings:
     kind: str = "residual"
     widths: tuple[int, ...] = (16, 32, 48)
     num_steps: int = 20_000
+    batch: int = BATCH
     learning_rate: float = 1.5e-3
     level_weight: float = 0.1
     levels_from: float = 1 / 6
@@ -76,9 +84,10 @@ class TrainSettings:
     checkpoint_every: int = 500
 
     def __post_init__(self):
-        if min(self.num_steps, self.checkpoint_every) < 1:
+        if min(self.num_steps, self.batch, self.checkpoint_every) < 1:
             raise ConfigError(
-                f"num_steps is {self.num_steps} and checkpoint_every {self.checkpoint_every}; both must be at least 1."
+                f"num_steps is {self.num_steps}, batch {self.batch} and checkpoint_every {self.checkpoint_every}; all "
+                "must be at least 1."
             )
         if not 0 <= self.seed < 2**32 or not self.widths or min(self.widths) < 1:
             raise ConfigError(
@@ -99,12 +108,15 @@ class TrainSettings:
             )
 
 
-def refinement(network: EnergyNetwork, num_steps: int = 4000, seed: int = 1) -> TrainSettings:
+def refinement(
+    network: EnergyNetwork, num_steps: int = 4000, seed: int = 1, batch: int = BATCH
+) -> TrainSettings:
     """Return settings of the second part of training, in which chains find what is wrongly likely."""
     return TrainSettings(
         kind=network.kind,
         widths=network.widths,
         num_steps=num_steps,
+        batch=batch,
         learning_rate=7e-4,
         level_weight=0.5,
         levels_from=0.0,
@@ -173,7 +185,7 @@ def train(
     if first is None:
         first = EnergyNetwork(jax.random.key(settings.seed), settings.kind, settings.widths)
     memory = optimizer.init(eqx.filter(first, eqx.is_array))
-    chains = begin_chains(training_set, settings.seed) if settings.contrast_weight else {}
+    chains = begin_chains(training_set, settings.seed, settings.batch) if settings.contrast_weight else {}
     state = _State(first, first, memory, jnp.zeros((), jnp.int32), chains)
     settings_card = {"training_set": training_set.card, "settings": dataclasses.asdict(settings)}
     losses = np.zeros(0, np.float32)
@@ -182,9 +194,11 @@ def train(
     begun = len(losses)
     found = []
     with tqdm(total=settings.num_steps, initial=begun, desc="training", disable=not progress) as bar:
-        for step in range(begun, settings.num_steps):
-            batch = draw_batch(training_set, tables, settings.seed, step)
-            loss, gradient = _gradient(settings, state.network, state.step, batch)
+        for step, batch in _batches(training_set, tables, settings, begun):
+            late = step >= int(settings.levels_from * settings.num_steps)
+            loss, gradient = _gradient(
+                state.network, batch, jnp.asarray(settings.level_weight * late, WEIGHTS)
+            )
             if state.chains:
                 state, other = _contrast(settings, state, training_set, tables, step)
                 gradient = jax.tree.map(
@@ -209,6 +223,20 @@ def train(
     return Trained(state.average, tables, losses, card)
 
 
+def _batches(training_set: TrainingSet, tables: RadialTables, settings: TrainSettings, begun: int):
+    """Yield the steps to go and their batches, drawn by threads while the network learns from those before."""
+    draw = lambda step: draw_batch(training_set, tables, settings.seed, step, settings.batch)
+    with ThreadPoolExecutor(_AHEAD) as pool:
+        ahead = deque(
+            pool.submit(draw, step) for step in range(begun, min(begun + _AHEAD, settings.num_steps))
+        )
+        for step in range(begun, settings.num_steps):
+            batch = ahead.popleft().result()
+            if step + _AHEAD < settings.num_steps:
+                ahead.append(pool.submit(draw, step + _AHEAD))
+            yield step, batch
+
+
 def _optimizer(settings: TrainSettings) -> optax.GradientTransformation:
     warmup = min(100, settings.num_steps // 2)
     schedule = optax.warmup_cosine_decay_schedule(0.0, settings.learning_rate, warmup, settings.num_steps)
@@ -216,14 +244,11 @@ def _optimizer(settings: TrainSettings) -> optax.GradientTransformation:
 
 
 @eqx.filter_jit
-def _gradient(settings: TrainSettings, network, step: jax.Array, batch: Batch):
+def _gradient(network, batch: Batch, level_weight: Float[Array, ""]):
     """Return the loss of a batch and its gradient."""
     if not _has_density(network):
         return eqx.filter_value_and_grad(denoising_loss)(network, batch)
-    late = step >= int(settings.levels_from * settings.num_steps)
-    return eqx.filter_value_and_grad(energy_loss)(
-        network, batch, settings.level_weight * late.astype(WEIGHTS)
-    )
+    return eqx.filter_value_and_grad(energy_loss)(network, batch, level_weight)
 
 
 def _contrast(

@@ -8,7 +8,6 @@ import pytest
 
 from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.gaussian_prior import load_gaussian_prior
-from scoresample.training import batches
 from scoresample.training.chains import (
     LIFE,
     NOISE_LEVELS,
@@ -36,11 +35,6 @@ class Bell(eqx.Module):
         return u - noise_level**2 * jax.grad(self.energy)(u, box, noise_level)
 
 
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    monkeypatch.setattr(batches, "PIXELS", 8 * 16**2)
-
-
 @pytest.fixture(scope="module")
 def galaxies():
     rng = np.random.default_rng(1)
@@ -59,7 +53,7 @@ def test_sides_are_those_nearest_to_three(galaxies):
 
 
 def test_they_begin_at_galaxies_with_noise(galaxies, boxes):
-    for side, chains in begin_chains(galaxies, 1).items():
+    for side, chains in begin_chains(galaxies, 1, 2).items():
         levels = np.asarray(chains.noise_levels)
         assert (levels >= NOISE_LEVELS[0]).all()
         assert (levels <= NOISE_LEVELS[1]).all()
@@ -70,7 +64,7 @@ def test_they_begin_at_galaxies_with_noise(galaxies, boxes):
 
 
 def test_the_old_make_way(galaxies):
-    chains = begin_chains(galaxies, 1)[21]._replace(ages=jnp.asarray([LIFE - 1, 3, 0]))
+    chains = begin_chains(galaxies, 1, 2)[21]._replace(ages=jnp.asarray([LIFE - 1, 3, 0]))
     chains = chains._replace(
         images=chains.images[:3], momenta=chains.momenta[:3], noise_levels=chains.noise_levels[:3]
     )

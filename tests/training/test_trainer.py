@@ -10,18 +10,15 @@ from scoresample.errors import ConfigError, FileFormatError
 from scoresample.models.energy_network import EnergyNetwork
 from scoresample.models.galaxy_box import galaxy_box
 from scoresample.models.gaussian_prior import load_gaussian_prior
-from scoresample.training import batches, trainer
+from scoresample.training import trainer
 from scoresample.training.batches import draw_batch, draw_noise_levels, held_out, num_training
 from scoresample.training.dataset import TrainingSet, as_steps
 from scoresample.training.denoising import relative_error
 from scoresample.training.trainer import TrainSettings, refinement, train
 
-SMALL = TrainSettings(widths=(4, 6, 8), num_steps=30, learning_rate=5e-3, checkpoint_every=10, kind="score")
-
-
-@pytest.fixture(autouse=True)
-def small_batches(monkeypatch):
-    monkeypatch.setattr(batches, "PIXELS", 8 * 16**2)
+SMALL = TrainSettings(
+    widths=(4, 6, 8), num_steps=30, batch=2, learning_rate=5e-3, checkpoint_every=10, kind="score"
+)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +44,7 @@ def side_of(batch):
 def test_batches_are_boxes_with_their_center_in_the_middle(galaxies, tables):
     sides = set()
     for step in range(20):
-        batch = draw_batch(galaxies, tables, 1, step)
+        batch = draw_batch(galaxies, tables, 1, step, 2)
         side = side_of(batch)
         # In the first corner, where the prior puts boxes.
         assert batch.box.mask[:side, :side].all()
@@ -63,7 +60,7 @@ def test_boxes_are_cut(galaxies, tables):
     larger = TrainingSet(
         {25: np.repeat(np.repeat(galaxies.images[17], 2, 1), 2, 2)[:, :25, :25]}, galaxies.card
     )
-    batches = [draw_batch(larger, tables, 1, step) for step in range(40)]
+    batches = [draw_batch(larger, tables, 1, step, 2) for step in range(40)]
     assert {side_of(batch) for batch in batches} == {19, 21, 23, 25}
     # Cut before the noise, and what galaxies look like is that of the smaller box.
     small = next(batch for batch in batches if side_of(batch) == 19)
@@ -80,16 +77,24 @@ def test_noise_levels_reach_from_the_least_to_the_largest():
 
 
 def test_the_same_seed_and_step_give_the_same_batch(galaxies, tables):
-    one, same, other = (draw_batch(galaxies, tables, *pair) for pair in ((1, 3), (1, 3), (1, 4)))
+    one, same, other = (draw_batch(galaxies, tables, *pair, 2) for pair in ((1, 3), (1, 3), (1, 4)))
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(same), strict=True):
         np.testing.assert_array_equal(a, b)
     assert one.images.shape != other.images.shape or (one.images != other.images).any()
 
 
+def test_larger_batches_have_as_many_more_galaxies(galaxies, tables):
+    for step in range(5):
+        usual, large = (draw_batch(galaxies, tables, 1, step, batch) for batch in (2, 16))
+        assert side_of(large) == side_of(usual)
+        pixels = [batch.images[0].size * len(batch.images) for batch in (usual, large)]
+        np.testing.assert_allclose(pixels, [2 * 32**2, 16 * 32**2], rtol=0.16)  # whole galaxies
+
+
 def test_held_out_galaxies_are_never_trained_on(galaxies, tables):
     assert num_training(galaxies, 16) == 180
     assert held_out(galaxies, 16).shape == (20, 16, 16)
-    brightest = max(draw_batch(galaxies, tables, 2, step).images.max() for step in range(30))
+    brightest = max(draw_batch(galaxies, tables, 2, step, 2).images.max() for step in range(30))
     dimmest = held_out(galaxies, 17).max(axis=(1, 2)).min()
     assert 0.9 * dimmest < brightest < dimmest
 
@@ -109,10 +114,10 @@ def test_it_learns(galaxies, tmp_path):
 def test_an_interruption_costs_nothing(galaxies, tmp_path, monkeypatch):
     whole = train(galaxies, SMALL, tmp_path / "whole.npz", progress=False)
 
-    def stops(training_set, tables, seed, step):
+    def stops(training_set, tables, seed, step, batch):
         if step == 25:
             raise KeyboardInterrupt
-        return draw_batch(training_set, tables, seed, step)
+        return draw_batch(training_set, tables, seed, step, batch)
 
     monkeypatch.setattr(trainer, "LOOK", 10)
     monkeypatch.setattr(trainer, "draw_batch", stops)
@@ -127,15 +132,15 @@ def test_an_interruption_costs_nothing(galaxies, tmp_path, monkeypatch):
 
 def test_refinement_goes_on_with_chains_and_an_interruption_costs_nothing(galaxies, tmp_path, monkeypatch):
     first = EnergyNetwork(jax.random.key(1), "residual", (4, 6, 8))
-    settings = dataclasses.replace(refinement(first, num_steps=20), checkpoint_every=10)
+    settings = dataclasses.replace(refinement(first, num_steps=20, batch=2), checkpoint_every=10)
     monkeypatch.setattr(trainer, "LOOK", 10)
     options = {"network": first, "progress": False}
     whole = train(galaxies, settings, tmp_path / "whole.npz", **options)
 
-    def stops(training_set, tables, seed, step):
+    def stops(training_set, tables, seed, step, batch):
         if step == 15:
             raise KeyboardInterrupt
-        return draw_batch(training_set, tables, seed, step)
+        return draw_batch(training_set, tables, seed, step, batch)
 
     monkeypatch.setattr(trainer, "draw_batch", stops)
     with pytest.raises(KeyboardInterrupt):
@@ -179,6 +184,8 @@ def test_checkpoints_of_other_training_are_refused(galaxies, tmp_path):
 def test_bad_settings():
     with pytest.raises(ConfigError, match="num_steps is 0"):
         TrainSettings(num_steps=0)
+    with pytest.raises(ConfigError, match="batch 0"):
+        TrainSettings(batch=0)
     with pytest.raises(ConfigError, match="contrast_weight -1"):
         TrainSettings(contrast_weight=-1.0)
     with pytest.raises(ConfigError, match="contrast_weight is for energies"):
