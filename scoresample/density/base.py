@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from scoresample.errors import ConfigError, ScoreOnlyError
+from scoresample.models.amplitude_bend import AmplitudeBend
 from scoresample.numerics.linear import DenseScale, LowRankScale, ProductScale
 
 Position = PyTree[Float[Array, "..."]]
@@ -70,6 +71,14 @@ class AbstractDensity(eqx.Module):
         not depend on them.
         """
         return None
+
+    def bends(self, position: Position) -> dict[str, AmplitudeBend]:
+        """Return maps to entries of a position from coordinates in which the density is less bent; of none, mostly.
+
+        Around a position they change nothing to first order, so that `local_scale` is that of either. Samplers
+        count the volume that they take.
+        """
+        return {}
 
     @property
     def noise_levels(self) -> tuple[float, float] | None:

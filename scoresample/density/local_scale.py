@@ -57,7 +57,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     free = {parameter.name: parameter for parameter in posterior.parameters}
     brightness = np.asarray(posterior.brightness(position), float)
     seen, values = make_seen(posterior), posterior.values(position)
-    slopes = _slopes(posterior, position)
+    slopes = slopes_of(posterior, position)
     blocks, used = [], set()
     for object_name in posterior.scene.objects:
         members = [
@@ -101,7 +101,7 @@ def scatter_cost(
     free = {parameter.name: parameter for parameter in posterior.parameters}
     brightness = np.asarray(posterior.brightness(position), float)
     cost, seen = np.zeros(posterior.flux_prior.mean.shape), None
-    values, slopes = posterior.values(position), _slopes(posterior, position)
+    values, slopes = posterior.values(position), slopes_of(posterior, position)
     for index, source in enumerate(posterior.scene.sources):
         name = f"{source.name}.image"
         if name not in free or not isinstance(source.morphology, PixelMorphology):
@@ -115,7 +115,7 @@ def scatter_cost(
     return cost
 
 
-def _slopes(posterior: "Posterior", position) -> dict[str, Float[np.ndarray, "y x"]]:
+def slopes_of(posterior: "Posterior", position) -> dict[str, Float[np.ndarray, "y x"]]:
     """Return the derivatives of the images u by the coordinates of samplers, where they are not the same."""
     maps = [p for p in posterior.parameters if p.prior.has_map and p.name.endswith(".image")]
     return {p.name: np.asarray(p.slope(jnp.asarray(position[p.name])), float) for p in maps}

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.data.observation import Observation
 from scoresample.density.base import AbstractDensity
+from scoresample.density.bends import bends_of
 from scoresample.density.flux_prior import FluxPrior, make_flux_prior
 from scoresample.density.fluxes import FluxPosterior
 from scoresample.density.held_fluxes import HeldFluxes
@@ -20,6 +21,7 @@ from scoresample.density.maximized_fluxes import maximized_fluxes
 from scoresample.density.parameters import Parameter
 from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
+from scoresample.models.amplitude_bend import AmplitudeBend
 from scoresample.models.load import load_prior
 from scoresample.models.scene import Scene
 from scoresample.numerics.compiling import quick_jit
@@ -117,6 +119,9 @@ class Posterior(AbstractDensity):
 
     def local_scale(self, position: Position) -> list[Block]:
         return local_scale(self, position)
+
+    def bends(self, position: Position) -> dict[str, AmplitudeBend]:
+        return bends_of(self, position)
 
     @property
     def noise_levels(self) -> tuple[float, float] | None:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
+from scipy.special import gammainccinv
 
 from scoresample.data.catalog import Catalog, check_catalog
 from scoresample.data.observation import Observation
@@ -25,18 +26,15 @@ RADII_PER_BOX = 1 / 0.085
 """Side of a box in half-light radii, as of the galaxies that the shipped priors describe (`training.galaxies`)."""
 
 WIDE_RADII_PER_BOX = 20.0
-"""The same where the prior knows sizes by themselves, so that boxes can hold the wings of bright galaxies: of an
-exponential all, of a de Vaucouleurs profile 96 % of the light."""
+"""The most where the prior knows sizes by themselves, so that boxes can hold the wings of bright galaxies: of an
+exponential all, of a Sersic profile of index 2 all but 0.6 % of the light, of a de Vaucouleurs profile 96 %."""
+
+SHARE_OF_ERROR = 0.2
+"""What may be beyond these boxes of a Sersic profile of index 2, in units of its flux's error: wings of faint galaxies
+are not seen. Fits tell indices roughly; those of most galaxies are below."""
 
 SPHEROIDS_REACH = 1.5
 """How much further boxes of de Vaucouleurs profiles reach: 5 instead of 9 % of the light is beyond them."""
-
-BRIGHT = 10.0
-"""Signal-to-noise of the brightest pixel from which on boxes are that wide. They shrink with its square root: wings of
-fainter galaxies are not seen."""
-
-LEAST_REACH = 0.35
-"""How far the boxes of the faintest reach, in units of that: 6 % of an exponential are beyond it."""
 
 LEAST_STRETCH = 1.2
 """Boxes of galaxies that reach so much further along y or x than on average are larger: an axis ratio of 0.6. Of
@@ -88,9 +86,9 @@ def initialize_scene(
         each box so large as one of galaxies of that half-light radius is in the shipped priors. Neighbours then
         inflate boxes less; what that does to fluxes, with these and with smaller boxes, is in docs/gallery.md.
     radii_per_box
-        Side of the boxes of bright galaxies in half-light radii, with ``"profiles"``, for a prior to which boxes are
-        not sizes; those of faint ones hold less of what is not seen (`BRIGHT`). By default boxes are those of the
-        galaxies of that size that the shipped priors describe.
+        Largest side of boxes in half-light radii, with ``"profiles"``, for a prior to which boxes are not sizes; those
+        of faint galaxies are smaller (`SHARE_OF_ERROR`). By default boxes are those of the galaxies of that size that
+        the shipped priors describe.
 
     A `ScoresampleWarning` says when stars do not look like the PSFs (`models.psf_check`).
 
@@ -165,13 +163,19 @@ def _see_rings(flat, weights, psfs, center, star: bool, box_sizes: tuple[int, ..
 
 
 def _see_profile(
-    profile: Profile, radii_per_box: float | None, box_sizes: tuple[int, ...], center, shape: tuple[int, int]
+    profile: Profile,
+    radii_per_box: float | None,
+    box_sizes: tuple[int, ...],
+    center,
+    shape: tuple[int, int],
 ) -> _Seen:
     """Return what the fit of all profiles made of a source: of the allowed boxes the nearest, in its logarithm."""
     whole = _box_size(np.full(2, np.inf), box_sizes, center, shape)
     per_radius = RADII_PER_BOX * (SPHEROIDS_REACH if profile.sersic_index > 2 else 1)
     if radii_per_box is not None:
-        per_radius = radii_per_box * np.clip((profile.peak / BRIGHT) ** 0.5, LEAST_REACH, 1)
+        unseen = SHARE_OF_ERROR / max(profile.signal_to_noise, 1.0)
+        # Of index 2 the light beyond r half-light radii is Q(4, 3.672 r^(1/2)).
+        per_radius = min(2 * float(gammainccinv(4, unseen) / 3.672) ** 2, radii_per_box)
     needed = max(per_radius * profile.half_light_radius, 1.0)
     box = min(whole, min(box_sizes, key=lambda n: abs(np.log(n / needed))))
     return _Seen(box, profile.flux, profile.peak, profile)

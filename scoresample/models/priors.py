@@ -1,7 +1,8 @@
 """What a prior is: a score, and for most a log density as well."""
 
 import abc
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -103,6 +104,23 @@ class AbstractPrior(eqx.Module):
         Those others come first in the coordinate. None where there are none.
         """
         return None
+
+    @property
+    def bends(self) -> bool:
+        """Whether `bend` has something to say."""
+        return False
+
+    def bend(self, position: Float[Array, "..."], information: Callable) -> Any:
+        """Return a map to the coordinate of samplers from one in which posteriors are less bent, around a position.
+
+        Parameters
+        ----------
+        position
+            In the coordinate.
+        information
+            Maps columns of changes of its pixels to what data know of them there.
+        """
+        raise NotImplementedError(f"prior {self.name!r} has no such map.")
 
     def slope(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the derivative of each element of the value by its own in the coordinate."""

@@ -49,6 +49,8 @@ class Profile(NamedTuple):
         In every band, not negative.
     peak
         Signal-to-noise of the brightest pixel, all bands together.
+    signal_to_noise
+        Of the whole, if it were alone, all bands together.
     """
 
     half_light_radius: float
@@ -56,6 +58,7 @@ class Profile(NamedTuple):
     ellipticity: tuple[float, float]
     flux: Float[np.ndarray, " band"]
     peak: float
+    signal_to_noise: float
 
 
 def fit_profiles(
@@ -228,11 +231,12 @@ class _Fit:
         """Return what was found of a source."""
         flux = self.flux[:, source]
         light = flux[:, None, None] * self.columns[source]
-        peak = float(np.sqrt(np.max(np.sum(light**2 * self.noise_weights, axis=0))))
+        squared = np.sum(light**2 * self.noise_weights, axis=0)
+        peak, total = float(np.sqrt(np.max(squared))), float(np.sqrt(np.sum(squared)))
         if self.is_star[source]:
-            return Profile(0.0, 1.0, (0.0, 0.0), flux, peak)
+            return Profile(0.0, 1.0, (0.0, 0.0), flux, peak, total)
         chosen = self.chosen[source]
         radius, ellipticity = float(np.exp(self.log_radius[source])), self.candidates.ellipticity[chosen]
         return Profile(
-            radius, float(self.candidates.index[chosen]), tuple(map(float, ellipticity)), flux, peak
+            radius, float(self.candidates.index[chosen]), tuple(map(float, ellipticity)), flux, peak, total
         )

@@ -1,11 +1,14 @@
 """A prior on images of one shape: a smooth profile of unknown size and shape, and scatter about it."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from scoresample.models.amplitude_bend import AmplitudeBend, amplitude_bend
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
 from scoresample.models.morphology import to_coordinate, to_morphology
@@ -24,6 +27,12 @@ from scoresample.numerics.linear import LowRankScale
 
 HELD = 0.2
 """Width, in z, of what holds the amplitude in climbs to a MAP: tight beside 1, and no wall to an optimizer."""
+
+
+def _whole(function):
+    """Compile a map as a whole, also where others map it over draws; as a profile is, by single operations, it takes a
+    second of compiling for each box."""
+    return quick_jit(eqx.filter_jit(function))
 
 
 class ProfileImagePrior(AbstractLogPrior):
@@ -91,22 +100,34 @@ class ProfileImagePrior(AbstractLogPrior):
         z = position[:NUM_SHAPE]
         return self.logarithm(z) + amplitude_of(z) * self.of_pixels(position)
 
+    @_whole
     def to_constrained(self, position: Float[Array, " n"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
         """Return the image u of (z, delta), and the log-Jacobian of u by delta."""
         image, log_slope = from_logarithm(self.of_image(position), self.softening)
         return image, log_slope + image.size * jnp.log(amplitude_of(position[:NUM_SHAPE]))
 
+    @_whole
     def slope(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return du / d delta."""
         pixels = jnp.ones_like(position).at[:NUM_SHAPE].set(0)
         return jax.jvp(lambda q: self.to_constrained(q)[0], (position,), (pixels,))[1]
 
+    @_whole
     def beside_pixels(self, position: Float[Array, " n"]) -> Float[Array, "pixel 7"]:
         """Return dw / dz, in units of the amplitude."""
         z, delta = position[:NUM_SHAPE], self.of_pixels(position)
         of_image = lambda z: (self.logarithm(z) + amplitude_of(z) * delta).ravel()
         return jax.jacfwd(of_image)(z) / amplitude_of(z)
 
+    @property
+    def bends(self) -> bool:
+        return True
+
+    def bend(self, position: Float[Array, " n"], information: Callable) -> AmplitudeBend:
+        """Return coordinates in which amplitude and scatter are not bound to each other by the data."""
+        return amplitude_bend(self.scatter.root, position, information)
+
+    @_whole
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:
         """Return the most probable (z, delta) of an image u; of light next to the least there can be, of a bit more."""
         least = to_coordinate(jnp.asarray(-_LEAST * self.softening, value.dtype))
@@ -167,7 +188,6 @@ class ProfileImagePrior(AbstractLogPrior):
         self.for_shape(shape)
         return self.root
 
-    @quick_jit
     def _most_probable(self, w: Float[Array, "y x"]) -> Float[Array, "7"]:
         """Return the z that is most probable with w, by damped Gauss-Newton steps from the best of some radii."""
 

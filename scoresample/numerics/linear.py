@@ -155,18 +155,23 @@ def scale_of_posterior(
     dtype
         Of the result.
     """
-    d, q, s = (np.asarray(a, float) for a in (prior.diagonal, prior.directions, prior.stretch))
-
-    def whitened(v):
-        v = d[:, None] * (v + q @ ((s - 1)[:, None] * (q.T @ v)))
-        x = d[:, None] * information(v)
-        return x + q @ ((s - 1)[:, None] * (q.T @ x))
-
-    values, directions = leading_eigenvectors(whitened, prior.size, num_directions)
+    values, directions = leading_eigenvectors(whitened_by(prior, information), prior.size, num_directions)
     as_dtype = lambda a: jnp.asarray(a, dtype)
     stretch = 1 / np.sqrt(1 + np.maximum(values, 0))
     inner = LowRankScale(jnp.ones(prior.size, dtype), as_dtype(directions), as_dtype(stretch))
     return ProductScale(jax.tree.map(as_dtype, prior), inner)
+
+
+def whitened_by(prior: LowRankScale, information: Callable) -> Callable:
+    r"""Return the product with :math:`L^T A L`, for columns, of a scale L and products with A; double precision."""
+    d, q, s = (np.asarray(a, float) for a in (prior.diagonal, prior.directions, prior.stretch))
+
+    def product(v):
+        v = d[:, None] * (v + q @ ((s - 1)[:, None] * (q.T @ v)))
+        x = d[:, None] * information(v)
+        return x + q @ ((s - 1)[:, None] * (q.T @ x))
+
+    return product
 
 
 def leading_eigenvectors(

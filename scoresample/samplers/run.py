@@ -108,7 +108,7 @@ def sample(
     compiled = density.for_compilation()
     key_curvature, key_start, key_run = jax.random.split(key, 3)
     first = stages[0].density if stages else density
-    whitening = local_whitening(first, starts[0])
+    whitening = local_whitening(first, starts[0], bent=kernel is not None)
     sizes = {"num_chains": num_chains, "num_warmup": num_warmup, "num_draws": num_draws}
     seed = np.asarray(jax.random.key_data(key)).tolist()
     versions = {name: importlib.metadata.version(name) for name in ("jax", "blackjax", "numpyro")}

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any, TypeVar
 
 import jax
-import jax.numpy as jnp
 
 from scoresample.density.base import AbstractDensity
 from scoresample.errors import ConfigError, ScoreOnlyError
@@ -30,12 +29,18 @@ def flat_target(
     rule
         How that work is integrated, see `WorkTarget`.
     """
-    if by_value:
-        return ValueTarget(lambda z: density.log_prob(whitening.position(z)))
     everything = density.has_log_prob
 
+    def log_prob(z):
+        position, log_volume = whitening.position_and_volume(z)
+        return density.log_prob(position) + log_volume
+
+    if by_value:
+        return ValueTarget(log_prob)
+
     def explicit(z):
-        return jnp.zeros((), z.dtype) if everything else density.explicit(whitening.position(z))
+        position, log_volume = whitening.position_and_volume(z)
+        return log_volume if everything else density.explicit(position) + log_volume
 
     def score(z):
         position, pull_back = jax.vjp(whitening.position, z)

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position, Scale
+from scoresample.models.amplitude_bend import AmplitudeBend
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.curvature import hessian_vector, lanczos
 from scoresample.numerics.linear import LowRankScale, identity_scale
@@ -14,11 +15,12 @@ from scoresample.numerics.trees import flatten
 
 
 class Whitening(eqx.Module):
-    r"""An affine map from whitened coordinates to positions, :math:`\theta = \theta_0 + L_{local} L_{rest}\, z`.
+    r"""A map from whitened coordinates to positions, :math:`\theta = B(\theta_0 + L_{local} L_{rest}\, z)`.
 
     The first factor is what the density itself knows of its covariance around the center, for groups of its
-    entries. The second knows the leading directions of curvature that this leaves. It only changes how fast
-    samplers are: the density in z differs from that in the position by a constant.
+    entries. The second knows the leading directions of curvature that this leaves. B is the identity for most densities
+    and entries; for some it takes out how their width varies along the way (`AbstractDensity.bends`). All only changes
+    how fast samplers are: the density in z is that of the position times the volume that B takes, but for a constant.
 
     Attributes
     ----------
@@ -30,12 +32,15 @@ class Whitening(eqx.Module):
         Names of the entries in each group.
     rest
         Scale in the coordinates whitened by the first factor.
+    bends
+        B, by name of the entry.
     """
 
     center: Position
     local: tuple[Scale, ...] | None
     groups: tuple[tuple[str, ...], ...] = eqx.field(static=True)
     rest: LowRankScale
+    bends: dict[str, AmplitudeBend]
 
     @property
     def size(self) -> int:
@@ -44,6 +49,17 @@ class Whitening(eqx.Module):
 
     def position(self, z: Float[Array, " n"]) -> Position:
         """Map whitened coordinates to a position."""
+        return self.position_and_volume(z)[0]
+
+    def position_and_volume(self, z: Float[Array, " n"]) -> tuple[Position, Float[Array, ""]]:
+        """Return the position, and the log-determinant of its derivative by z, but for a constant."""
+        moved, log_volume = self._straight(z), jnp.zeros((), z.dtype)
+        for name, bend in self.bends.items():
+            log_volume = log_volume + bend.log_volume(moved[name])
+            moved = moved | {name: bend.bent(moved[name])}
+        return moved, log_volume
+
+    def _straight(self, z: Float[Array, " n"]) -> Position:
         z = self.rest.apply(z)
         if self.local is None:
             center, unflatten = flatten(self.center)
@@ -58,6 +74,8 @@ class Whitening(eqx.Module):
 
     def coordinates(self, position: Position) -> Float[Array, " n"]:
         """Map a position to whitened coordinates."""
+        if self.bends:
+            position = position | {name: bend.straight(position[name]) for name, bend in self.bends.items()}
         difference = jax.tree.map(jnp.subtract, position, self.center)
         if self.local is None:
             return self.rest.inverse(flatten(difference)[0])
@@ -68,15 +86,18 @@ class Whitening(eqx.Module):
         return self.rest.inverse(jnp.concatenate(parts))
 
 
-def local_whitening(density: AbstractDensity, center: Position) -> Whitening:
-    """Return the whitening by what the density knows of itself; the identity where that is nothing."""
+def local_whitening(density: AbstractDensity, center: Position, bent: bool = False) -> Whitening:
+    """Return the whitening by what the density knows of itself; the identity where that is nothing.
+
+    ``bent`` says whether it is to have the density's bends.
+    """
     flat, _ = flatten(center)
     blocks = density.local_scale(center) if flat.size else None
     rest = identity_scale(flat.size, flat.dtype)
     if blocks is None:
-        return Whitening(center, None, (), rest)
+        return Whitening(center, None, (), rest, {})
     groups, scales = zip(*blocks, strict=True)
-    return Whitening(center, scales, groups, rest)
+    return Whitening(center, scales, groups, rest, density.bends(center) if bent else {})
 
 
 MAX_DIRECTIONS = 300
@@ -127,8 +148,8 @@ def add_curvature(
         points = jnp.zeros((1, size), whitening.rest.diagonal.dtype)
 
     def gradient(z):
-        position, pull_back = jax.vjp(whitening.position, z)
-        return pull_back(density.score(position))[0]
+        (position, log_volume), pull_back = jax.vjp(whitening.position_and_volume, z)
+        return pull_back((density.score(position), jnp.ones_like(log_volume)))[0]
 
     count = len(points) if num_points is None else num_points
 
@@ -172,7 +193,7 @@ def recenter(
     """
     positions = jax.vmap(whitening.position)(z)
     mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), positions)
-    local = local_whitening(density, mean)
+    local = local_whitening(density, mean, bent=True)
     points = jax.vmap(local.coordinates)(positions)
     anew, _ = add_curvature(key, compiled, local, points, num_points=jnp.asarray(len(points)))
     return anew, jax.vmap(anew.coordinates)(positions)

@@ -8,8 +8,11 @@ import pytest
 from scoresample.density.base import Density
 from scoresample.density.posterior import Posterior
 from scoresample.models.gaussian_prior import load_gaussian_prior
+from scoresample.models.profile_prior import load_profile_prior
+from scoresample.models.profile_shape import AMPLITUDE_AT
 from scoresample.numerics.curvature import hessian_vector
 from scoresample.numerics.trees import flatten
+from scoresample.samplers.targets import flat_target
 from scoresample.samplers.whitening import add_curvature, local_whitening, recenter
 
 SIZE = 8
@@ -74,3 +77,70 @@ def test_measured_anew_the_coordinates_are_centered_on_the_chains_and_move_none(
     for name, leaf in was.items():
         np.testing.assert_allclose(now[name], leaf, atol=2e-3)
         np.testing.assert_allclose(after.center[name], leaf.mean(axis=0), atol=1e-4)
+
+
+@pytest.fixture
+def bent_one(make_scene):
+    """Two galaxies of unknown scatter, seen well."""
+    posterior = Posterior(*make_scene(galaxies=True, brightness=30.0), image=load_profile_prior())
+    position = posterior.initial_position()
+    return posterior, {name: 0.3 + value for name, value in position.items()}
+
+
+def test_bent_coordinates_go_there_and_back(bent_one, key):
+    posterior, position = bent_one
+    whitening = local_whitening(posterior, position, bent=True)
+    assert sorted(whitening.bends) == ["galaxy_0.image", "galaxy_1.image"]
+    z = jax.random.normal(key, (whitening.size,))
+    np.testing.assert_allclose(whitening.coordinates(whitening.position(z)), z, atol=2e-3)
+    np.testing.assert_allclose(flatten(whitening.position(0 * z))[0], flatten(position)[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("by_value", [True, False])
+def test_targets_count_the_volume_of_bent_coordinates(bent_one, by_value):
+    """Between two points the density in z changes as that of positions does, and the volume of a step."""
+    posterior, position = bent_one
+    whitening = local_whitening(posterior, position, bent=True)
+    compiled = posterior.for_compilation()
+    points = 0.5 * jax.random.normal(jax.random.key(3), (2, whitening.size))
+
+    def volume(z):
+        slope = jax.jacfwd(lambda z: flatten(whitening.position(z))[0])(z)
+        return np.linalg.slogdet(np.asarray(slope, float))[1]
+
+    volumes = [volume(z) for z in points]
+    assert abs(volumes[1] - volumes[0]) > 1
+    values = [float(compiled.log_prob(whitening.position(z))) for z in points]
+    expected = values[1] - values[0] + volumes[1] - volumes[0]
+    target = flat_target(compiled, whitening, by_value=by_value)
+    if by_value:
+        found = [float(target.start(z)[0]) for z in points]
+        assert found[1] - found[0] == pytest.approx(expected, abs=0.02)
+    score = [target.score(target.start(z)[1]) for z in points]
+    gradient = jax.grad(lambda z: sum(map(jnp.sum, _value_and_volume(compiled, whitening, z))))
+    for z, found in zip(points, score, strict=True):
+        np.testing.assert_allclose(found, gradient(z), rtol=1e-3, atol=1e-2)
+
+
+def _value_and_volume(density, whitening, z):
+    position, log_volume = whitening.position_and_volume(z)
+    return density.log_prob(position), log_volume
+
+
+def test_bent_coordinates_are_rounder_along_the_amplitude(bent_one):
+    """Where the amplitude is twice that at the center, with all that data know of the scatter held."""
+    posterior, position = bent_one
+    compiled = posterior.for_compilation()
+
+    def steepest(bent):
+        whitening = local_whitening(posterior, position, bent=bent)
+        target = flat_target(compiled, whitening, by_value=True)
+        far = {
+            name: value.at[AMPLITUDE_AT].add(1.0) if name.endswith(".image") else value
+            for name, value in position.items()
+        }
+        z = whitening.coordinates(far)
+        hessian = jax.jit(jax.hessian(lambda z: -target.start(z)[0]))(z)
+        return np.linalg.eigvalsh(np.asarray(hessian, float)).max()
+
+    assert steepest(bent=True) < 0.6 * steepest(bent=False)

@@ -1,0 +1,34 @@
+"""Coordinates of images in which a posterior is less bent."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Array, Float
+
+from scoresample.density.information import information_of, make_seen
+from scoresample.density.local_scale import slopes_of
+from scoresample.models.amplitude_bend import AmplitudeBend
+from scoresample.numerics.threads import in_one_thread
+
+if TYPE_CHECKING:
+    from scoresample.density.posterior import Posterior
+
+
+@in_one_thread
+def bends_of(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> dict[str, AmplitudeBend]:
+    """Return those of all free images whose prior has them (`AbstractPrior.bend`), by name.
+
+    What data know of an image is that of `local_scale`: Gauss-Newton, fluxes projected out.
+    """
+    bent = {p.name: p.prior for p in posterior.parameters if p.name.endswith(".image") and p.prior.bends}
+    if not bent:
+        return {}
+    brightness = np.asarray(posterior.brightness(position), float)
+    seen, values, slopes = make_seen(posterior), posterior.values(position), slopes_of(posterior, position)
+    found = {}
+    for index, source in enumerate(posterior.scene.sources):
+        name = f"{source.name}.image"
+        if name in bent:
+            information = information_of(posterior, seen, [index], values, slopes, brightness)
+            found[name] = bent[name].bend(position[name], information.apply)
+    return found
