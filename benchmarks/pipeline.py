@@ -42,7 +42,7 @@ def seconds(function, repeat=3):
 def gradient_milliseconds(posterior, num_chains=4, num_steps=20):
     """Return compile seconds and ms of a value-and-gradient for all chains, inside a compiled loop."""
     density = posterior.for_compilation()
-    whitening = local_whitening(posterior, posterior.initial_position())
+    whitening = local_whitening(posterior, posterior.initial_position(), bent=True)
     z = jnp.zeros((num_chains, whitening.size))
 
     @eqx.filter_jit

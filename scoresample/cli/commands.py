@@ -198,7 +198,7 @@ def simulate(out: Path, population: str, seed: int, share: float, workers: int |
     "--steps", type=int, default=20_000, show_default=True, help="Batches, about 0.1 s each on 2 cores."
 )
 @click.option("--batch", type=int, default=32, show_default=True,
-              help="Galaxies of 32 pixels a side in a batch; 256 on an accelerator.")  # fmt: skip
+              help="Galaxies of 32 pixels a side in a batch; more for an accelerator.")  # fmt: skip
 @click.option("--width", "widths", type=int, multiple=True, default=(16, 32, 48), show_default=True,
               help="Features at each resolution, from half to coarsest; given once for each.")  # fmt: skip
 @click.option("--learning-rate", type=float, default=1.5e-3, show_default=True, help="Peak of the schedule.")
@@ -222,7 +222,7 @@ def train(
     from scoresample.training.dataset import read_training_set
     from scoresample.training.trainer import TrainSettings, train
 
-    settings = TrainSettings(kind, widths, steps, batch, learning_rate, seed=seed)
+    settings = TrainSettings(kind, widths, steps, learning_rate, seed=seed, batch=batch)
     checkpoint = out.with_suffix(".checkpoint.npz")
     trained = train(read_training_set(galaxies), settings, checkpoint, resume=resume, progress=not quiet)
     write_network(out, trained.network, trained.tables, trained.card)
@@ -240,7 +240,7 @@ def train(
     "--steps", type=int, default=4000, show_default=True, help="Batches, about 0.35 s each on 2 cores."
 )
 @click.option("--batch", type=int, default=32, show_default=True,
-              help="Galaxies of 32 pixels a side in a batch; 256 on an accelerator.")  # fmt: skip
+              help="Galaxies of 32 pixels a side in a batch; more for an accelerator.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Of chains, batches and noise.")
 @click.option("--resume", is_flag=True, help="Go on from the checkpoint beside OUT.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")

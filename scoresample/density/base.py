@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from scoresample.errors import ConfigError, ScoreOnlyError
-from scoresample.models.amplitude_bend import AmplitudeBend
+from scoresample.models.priors import Bend
 from scoresample.numerics.linear import DenseScale, LowRankScale, ProductScale
 
 Position = PyTree[Float[Array, "..."]]
@@ -72,7 +72,7 @@ class AbstractDensity(eqx.Module):
         """
         return None
 
-    def bends(self, position: Position) -> dict[str, AmplitudeBend]:
+    def bends(self, position: Position) -> dict[str, Bend]:
         """Return maps to entries of a position from coordinates in which the density is less bent; of none, mostly.
 
         Around a position they change nothing to first order, so that `local_scale` is that of either. Samplers

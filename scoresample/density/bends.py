@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from scoresample.density.information import information_of, make_seen
 from scoresample.density.local_scale import slopes_of
-from scoresample.models.amplitude_bend import AmplitudeBend
+from scoresample.models.priors import Bend
 from scoresample.numerics.threads import in_one_thread
 
 if TYPE_CHECKING:
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 @in_one_thread
-def bends_of(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> dict[str, AmplitudeBend]:
-    """Return those of all free images whose prior has them (`AbstractPrior.bend`), by name.
+def bends_of(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> dict[str, Bend]:
+    """Return the bends (`AbstractPrior.bend`) of all free images whose prior has one, by name.
 
     What data know of an image is that of `local_scale`: Gauss-Newton, fluxes projected out.
     """
-    bent = {p.name: p.prior for p in posterior.parameters if p.name.endswith(".image") and p.prior.bends}
+    bent = {p.name: p.prior for p in posterior.parameters if p.name.endswith(".image") and p.prior.has_bend}
     if not bent:
         return {}
     brightness = np.asarray(posterior.brightness(position), float)

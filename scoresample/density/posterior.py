@@ -21,8 +21,8 @@ from scoresample.density.maximized_fluxes import maximized_fluxes
 from scoresample.density.parameters import Parameter
 from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
-from scoresample.models.amplitude_bend import AmplitudeBend
 from scoresample.models.load import load_prior
+from scoresample.models.priors import Bend
 from scoresample.models.scene import Scene
 from scoresample.numerics.compiling import quick_jit
 
@@ -120,7 +120,7 @@ class Posterior(AbstractDensity):
     def local_scale(self, position: Position) -> list[Block]:
         return local_scale(self, position)
 
-    def bends(self, position: Position) -> dict[str, AmplitudeBend]:
+    def bends(self, position: Position) -> dict[str, Bend]:
         return bends_of(self, position)
 
     @property

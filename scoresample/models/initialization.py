@@ -27,7 +27,7 @@ RADII_PER_BOX = 1 / 0.085
 
 WIDE_RADII_PER_BOX = 20.0
 """The most where the prior knows sizes by themselves, so that boxes can hold the wings of bright galaxies: of an
-exponential all, of a Sersic profile of index 2 all but 0.6 % of the light, of a de Vaucouleurs profile 96 %."""
+exponential all, of a Sersic profile of index 2 all but 0.3 % of the light, of a de Vaucouleurs profile 96 %."""
 
 SHARE_OF_ERROR = 0.2
 """What may be beyond these boxes of a Sersic profile of index 2, in units of its flux's error: wings of faint galaxies

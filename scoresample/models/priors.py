@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -32,6 +32,23 @@ class Around(NamedTuple):
     seen: Float[Array, " k"]
     precision: Float[Array, " k"]
     precision_across: float
+
+
+@runtime_checkable
+class Bend(Protocol):
+    """A map to the coordinate of samplers from one near it, in which a posterior is less bent."""
+
+    def bent(self, position: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return the coordinate of samplers."""
+        ...
+
+    def straight(self, position: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Undo `bent`."""
+        ...
+
+    def log_volume(self, position: Float[Array, " n"]) -> Float[Array, ""]:
+        """Return the log-determinant of the derivative of `bent`."""
+        ...
 
 
 class AbstractPrior(eqx.Module):
@@ -106,11 +123,11 @@ class AbstractPrior(eqx.Module):
         return None
 
     @property
-    def bends(self) -> bool:
-        """Whether `bend` has something to say."""
+    def has_bend(self) -> bool:
+        """Whether there is a `bend`."""
         return False
 
-    def bend(self, position: Float[Array, "..."], information: Callable) -> Any:
+    def bend(self, position: Float[Array, "..."], information: Callable) -> Bend:
         """Return a map to the coordinate of samplers from one in which posteriors are less bent, around a position.
 
         Parameters

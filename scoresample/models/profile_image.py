@@ -30,8 +30,7 @@ HELD = 0.2
 
 
 def _whole(function):
-    """Compile a map as a whole, also where others map it over draws; as a profile is, by single operations, it takes a
-    second of compiling for each box."""
+    """Compile a map as a whole, also where it is mapped over draws: its many small operations take a second else."""
     return quick_jit(eqx.filter_jit(function))
 
 
@@ -120,7 +119,7 @@ class ProfileImagePrior(AbstractLogPrior):
         return jax.jacfwd(of_image)(z) / amplitude_of(z)
 
     @property
-    def bends(self) -> bool:
+    def has_bend(self) -> bool:
         return True
 
     def bend(self, position: Float[Array, " n"], information: Callable) -> AmplitudeBend:

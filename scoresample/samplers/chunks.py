@@ -101,7 +101,11 @@ def _advance(
         acceptance = stats["acceptance_rate"]
         learned = adaptation.update(adapting, states.position, acceptance, slow[index], ends_window[index])
         adapting = jax.tree.map(lambda a, b: jnp.where(warming, a, b), learned, adapting)
-        positions = jax.vmap(whitening.position)(states.position)
+        positions, log_volumes = jax.vmap(whitening.position_and_volume)(states.position)
+        # Kernels know the density of coordinates; what is kept is that of positions.
+        stats |= {
+            name: stats[name] - log_volumes for name in ("log_prob", "log_prob_change") if name in stats
+        }
         shapes = jax.eval_shape(jax.vmap(density.derive), derive, positions)
         nothing = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
         derived = jax.lax.cond(

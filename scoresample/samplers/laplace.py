@@ -68,7 +68,7 @@ def _negative_hessian(density: AbstractDensity, whitening: Whitening):
     z = jnp.zeros(whitening.size, whitening.rest.diagonal.dtype)
 
     def gradient(z):
-        position, pull_back = jax.vjp(whitening.position, z)
-        return pull_back(density.score(position))[0]
+        (position, log_volume), pull_back = jax.vjp(whitening.position_and_volume, z)
+        return pull_back((density.score(position), jnp.ones_like(log_volume)))[0]
 
     return jax.lax.map(lambda v: -hessian_vector(gradient, z, v), jnp.eye(z.size, dtype=z.dtype))

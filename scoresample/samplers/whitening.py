@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position, Scale
-from scoresample.models.amplitude_bend import AmplitudeBend
+from scoresample.models.priors import Bend
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.curvature import hessian_vector, lanczos
 from scoresample.numerics.linear import LowRankScale, identity_scale
@@ -40,7 +40,7 @@ class Whitening(eqx.Module):
     local: tuple[Scale, ...] | None
     groups: tuple[tuple[str, ...], ...] = eqx.field(static=True)
     rest: LowRankScale
-    bends: dict[str, AmplitudeBend]
+    bends: dict[str, Bend]
 
     @property
     def size(self) -> int:

@@ -1,5 +1,6 @@
 """Train a network on galaxies, with checkpoints, so that an interruption costs a minute."""
 
+import contextlib
 import dataclasses
 import importlib.metadata
 import json
@@ -51,9 +52,6 @@ class TrainSettings:
         Of the network; see `EnergyNetwork`.
     num_steps
         Batches.
-    batch
-        Galaxies of 32 pixels a side in each; of other sides as many as have those pixels. An accelerator takes 256 in
-        little more time than 32.
     learning_rate
         Peak of the schedule: a hundred steps up, then half a cosine down to nothing.
     level_weight
@@ -69,12 +67,14 @@ class TrainSettings:
         Of first weights, batches and noise.
     checkpoint_every
         Steps between checkpoints.
+    batch
+        Galaxies of 32 pixels a side in each; of other sides as many as have those pixels. Accelerators need more to be
+        busy.
     """
 
     kind: str = "residual"
     widths: tuple[int, ...] = (16, 32, 48)
     num_steps: int = 20_000
-    batch: int = BATCH
     learning_rate: float = 1.5e-3
     level_weight: float = 0.1
     levels_from: float = 1 / 6
@@ -82,6 +82,7 @@ class TrainSettings:
     averaging: float = 0.999
     seed: int = 1
     checkpoint_every: int = 500
+    batch: int = BATCH
 
     def __post_init__(self):
         if min(self.num_steps, self.batch, self.checkpoint_every) < 1:
@@ -193,8 +194,11 @@ def train(
         state, losses = _read_checkpoint(checkpoint, state, settings_card)
     begun = len(losses)
     found = []
-    with tqdm(total=settings.num_steps, initial=begun, desc="training", disable=not progress) as bar:
-        for step, batch in _batches(training_set, tables, settings, begun):
+    with (
+        contextlib.closing(_batches(training_set, tables, settings, begun)) as batches,
+        tqdm(total=settings.num_steps, initial=begun, desc="training", disable=not progress) as bar,
+    ):
+        for step, batch in batches:
             late = step >= int(settings.levels_from * settings.num_steps)
             loss, gradient = _gradient(
                 state.network, batch, jnp.asarray(settings.level_weight * late, WEIGHTS)

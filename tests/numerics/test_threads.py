@@ -1,5 +1,8 @@
 """Linear algebra in one thread: there, and nowhere else."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from threadpoolctl import threadpool_info
 
@@ -14,4 +17,23 @@ def blas_threads():
 def test_a_decorated_function_has_one_thread_and_leaves_the_rest_as_it_was():
     outside = blas_threads()
     assert set(in_one_thread(blas_threads)()) == {1}
+    assert blas_threads() == outside
+
+
+def test_of_two_threads_neither_leaves_the_limit_of_the_other():
+    """The first to come is the first to go, which without a lock would leave one thread for good."""
+    outside, second = blas_threads(), threading.Event()
+
+    @in_one_thread
+    def first():
+        second.wait(0.2)  # until the other has begun, if it can
+
+    @in_one_thread
+    def other():
+        second.set()
+        threading.Event().wait(0.2)
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(first), pool.submit(other)]:
+            done.result()
     assert blas_threads() == outside

@@ -12,6 +12,8 @@ from scoresample.models.profile_prior import load_profile_prior
 from scoresample.models.profile_shape import AMPLITUDE_AT
 from scoresample.numerics.curvature import hessian_vector
 from scoresample.numerics.trees import flatten
+from scoresample.samplers.hmc import HMC
+from scoresample.samplers.run import sample
 from scoresample.samplers.targets import flat_target
 from scoresample.samplers.whitening import add_curvature, local_whitening, recenter
 
@@ -120,6 +122,43 @@ def test_targets_count_the_volume_of_bent_coordinates(bent_one, by_value):
     gradient = jax.grad(lambda z: sum(map(jnp.sum, _value_and_volume(compiled, whitening, z))))
     for z, found in zip(points, score, strict=True):
         np.testing.assert_allclose(found, gradient(z), rtol=1e-3, atol=1e-2)
+
+
+def test_the_volume_is_counted_beside_a_score_without_value(bent_one):
+    """Of a posterior with a term that has a score only the rest has a value, and the volume belongs to it."""
+    posterior, position = bent_one
+    whitening = local_whitening(posterior, position, bent=True)
+    compiled = posterior.for_compilation()
+    half = Density(
+        log_prob=lambda q: 0.5 * compiled.log_prob(q),
+        score=lambda q: jax.tree.map(lambda leaf: 0.5 * leaf, compiled.score(q)),
+    )
+    z = 0.5 * jax.random.normal(jax.random.key(4), (whitening.size,))
+    whole, parts = (
+        flat_target(density, whitening, by_value=by_value)
+        for density, by_value in ((compiled, True), (half, False))
+    )
+    found = parts.score(parts.start(z)[1])
+    np.testing.assert_allclose(found, whole.score(whole.start(z)[1]), rtol=1e-3, atol=1e-2)
+
+
+def test_measured_anew_bent_coordinates_move_no_chain(bent_one, key):
+    posterior, position = bent_one
+    before = local_whitening(posterior, position, bent=True)
+    z = 0.5 * jax.random.normal(key, (4, before.size))
+    after, moved = recenter(key, posterior, posterior.for_compilation(), before, z)
+    assert jax.tree.structure(after) == jax.tree.structure(before)
+    was, now = (jax.vmap(w.position)(x) for w, x in ((before, z), (after, moved)))
+    for name, leaf in was.items():
+        np.testing.assert_allclose(now[name], leaf, atol=5e-3)
+
+
+def test_the_log_prob_of_draws_is_that_of_positions(bent_one, key):
+    posterior, position = bent_one
+    draws = sample(key, posterior, HMC(), start=position, num_warmup=20, num_draws=2, progress=False)
+    last = {name: jnp.asarray(leaf[1, -1]) for name, leaf in draws.position.items()}
+    expected = float(posterior.for_compilation().log_prob(last))
+    assert draws.stats["log_prob"][1, -1] == pytest.approx(expected, abs=0.05)
 
 
 def _value_and_volume(density, whitening, z):

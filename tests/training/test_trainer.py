@@ -91,6 +91,14 @@ def test_larger_batches_have_as_many_more_galaxies(galaxies, tables):
         np.testing.assert_allclose(pixels, [2 * 32**2, 16 * 32**2], rtol=0.16)  # whole galaxies
 
 
+def test_batches_that_are_drawn_ahead_come_in_the_order_of_steps(galaxies, tables):
+    settings = dataclasses.replace(SMALL, num_steps=20)
+    drawn = list(trainer._batches(galaxies, tables, settings, begun=3))
+    assert [step for step, _ in drawn] == list(range(3, 20))
+    for step, batch in drawn:
+        np.testing.assert_array_equal(batch.noise, draw_batch(galaxies, tables, SMALL.seed, step, 2).noise)
+
+
 def test_held_out_galaxies_are_never_trained_on(galaxies, tables):
     assert num_training(galaxies, 16) == 180
     assert held_out(galaxies, 16).shape == (20, 16, 16)
