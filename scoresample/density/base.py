@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from scoresample.errors import ConfigError, ScoreOnlyError
-from scoresample.models.priors import Bend
+from scoresample.numerics.bend import Bend
 from scoresample.numerics.linear import DenseScale, LowRankScale, ProductScale
 
 Position = PyTree[Float[Array, "..."]]

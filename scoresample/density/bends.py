@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from scoresample.density.information import information_of, make_seen
 from scoresample.density.local_scale import slopes_of
-from scoresample.models.priors import Bend
+from scoresample.numerics.bend import Bend
 from scoresample.numerics.threads import in_one_thread
 
 if TYPE_CHECKING:

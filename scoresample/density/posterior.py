@@ -22,8 +22,8 @@ from scoresample.density.parameters import Parameter
 from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
 from scoresample.models.load import load_prior
-from scoresample.models.priors import Bend
 from scoresample.models.scene import Scene
+from scoresample.numerics.bend import Bend
 from scoresample.numerics.compiling import quick_jit
 
 Position = dict[str, Float[Array, "..."]]

@@ -2,7 +2,7 @@
 
 import abc
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.errors import ConfigError
+from scoresample.numerics.bend import Bend
 from scoresample.numerics.linear import LowRankScale
 
 
@@ -32,23 +33,6 @@ class Around(NamedTuple):
     seen: Float[Array, " k"]
     precision: Float[Array, " k"]
     precision_across: float
-
-
-@runtime_checkable
-class Bend(Protocol):
-    """A map to the coordinate of samplers from one near it, in which a posterior is less bent."""
-
-    def bent(self, position: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Return the coordinate of samplers."""
-        ...
-
-    def straight(self, position: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Undo `bent`."""
-        ...
-
-    def log_volume(self, position: Float[Array, " n"]) -> Float[Array, ""]:
-        """Return the log-determinant of the derivative of `bent`."""
-        ...
 
 
 class AbstractPrior(eqx.Module):

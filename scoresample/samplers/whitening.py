@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position, Scale
-from scoresample.models.priors import Bend
+from scoresample.numerics.bend import Bend
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.curvature import hessian_vector, lanczos
 from scoresample.numerics.linear import LowRankScale, identity_scale
