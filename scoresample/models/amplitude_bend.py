@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -87,11 +88,11 @@ def amplitude_bend(
     num = min(NUM_DIRECTIONS, scatter.size)
     values, vectors = leading_eigenvectors(whitened_by(scatter, information), scatter.size, num)
     values = np.maximum(values, 0)
-    d, q, s = (np.asarray(a, float) for a in (scatter.diagonal, scatter.directions, scatter.stretch))
-    directions = d[:, None] * (vectors + q @ ((s - 1)[:, None] * (q.T @ vectors)))
-    duals = (vectors + q @ ((1 / s - 1)[:, None] * (q.T @ vectors))) / d[:, None]
-    exponents = values / (1 + values)
-    shift = directions @ (exponents * (np.asarray(position[NUM_SHAPE:], float) @ duals))
-    as_dtype = lambda array: jnp.asarray(array, position.dtype)
+    vectors, exponents = (jnp.asarray(a, position.dtype) for a in (vectors, values / (1 + values)))
+    directions, duals = (
+        jax.vmap(product, in_axes=1, out_axes=1)(vectors)
+        for product in (scatter.apply, scatter.inverse_transpose)
+    )
+    shift = directions @ (exponents * (position[NUM_SHAPE:] @ duals))
     log_amplitude = jnp.log(amplitude_of(position[:NUM_SHAPE]))
-    return AmplitudeBend(*map(as_dtype, (directions, duals, exponents, shift)), log_amplitude)
+    return AmplitudeBend(directions, duals, exponents, shift, log_amplitude)

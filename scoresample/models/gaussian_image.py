@@ -55,10 +55,7 @@ class GaussianImagePrior(AbstractLogPrior):
 
     def score(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         r"""Return :math:`-L^{-T} L^{-1} (value - m)`."""
-        scale = self.root
-        z = self.whiten(value).ravel()
-        inverse_transpose = z + scale.directions @ ((1 / scale.stretch - 1) * (z @ scale.directions))
-        return -(inverse_transpose / scale.diagonal).reshape(value.shape)
+        return -self.root.inverse_transpose(self.whiten(value).ravel()).reshape(value.shape)
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
         """Return ``n`` independent images; ``shape`` is that of the prior."""

@@ -45,6 +45,10 @@ class LowRankScale(eqx.Module):
         y = x / self.diagonal
         return y + self.directions @ ((1 / self.stretch - 1) * (y @ self.directions))
 
+    def inverse_transpose(self, z: Float[Array, " n"]) -> Float[Array, " n"]:
+        """Return ``L^-T z``: a gradient in whitened coordinates to one in physical coordinates."""
+        return (z + self.directions @ ((1 / self.stretch - 1) * (z @ self.directions))) / self.diagonal
+
     def log_det(self) -> Float[Array, ""]:
         """Return ``log |det L|``."""
         return jnp.sum(jnp.log(self.diagonal)) + jnp.sum(jnp.log(self.stretch))
