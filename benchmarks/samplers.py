@@ -58,7 +58,7 @@ class AdjustedMCLMC(AbstractKernel):
         # Momenta are unit vectors: a standard normal of D dimensions turns once in about 2 pi sqrt(D).
         unit = jnp.sqrt(float(state.position.size))
         length = self.trajectory_length * jax.random.uniform(shared, (), minval=1 / 3, maxval=5 / 3)
-        most = jnp.minimum(256, tuning.max_steps)
+        most = jnp.minimum(256, tuning.max_scores // 2)
         num_steps = jnp.clip(jnp.ceil(length / tuning.step_size), 1, most).astype(int)
         step_size = jnp.minimum(tuning.step_size, length / num_steps) * unit
         kernel = adjusted_mclmc.build_kernel(lambda arg, number: number, next_random_arg_fn=lambda arg: arg)

@@ -221,7 +221,7 @@ def effective(folder, number):
         return float(table[table["kind"] == "flux"]["ess_bulk"].min())
 
     draws = ss.sample(
-        jax.random.key(1), posterior, ss.HMC(), start=best.position, num_warmup=200, num_draws=100,
+        jax.random.key(1), posterior, ss.HMC(), start=best.position, num_warmup=ss.RunSettings().warmup, num_draws=100,
         max_draws=3200, enough=lambda draws: smallest(draws) >= number, progress=False,
     )  # fmt: skip
     found = {

@@ -6,7 +6,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Bool, Float
 
-from scoresample.density.fluxes import FluxPosterior
+from scoresample.density.fluxes import FluxPosterior, log_evidence
 from scoresample.density.likelihood import Likelihood, fit_fluxes
 from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError
@@ -109,6 +109,17 @@ class FluxPrior(eqx.Module):
         squares = jnp.einsum("kbp,kbp->kb", sources, sources)
         square = jnp.where(self.scale_free, (self.share @ squares).T, 1)
         return 0.5 * jnp.sum(jnp.log(square))
+
+    def log_evidence(
+        self,
+        columns: Float[Array, "column band pixel"],
+        data: Float[Array, "band pixel"],
+        root_weight: Float[Array, "band pixel"],
+    ) -> Float[Array, ""]:
+        """Return the log-likelihood of data with the amplitudes of columns integrated out under this prior."""
+        others = columns.shape[0] - len(self.names)
+        share = jnp.pad(self.share, ((0, 0), (0, others)))
+        return log_evidence(columns, data, root_weight, self.mean, self.precision, share, self.scale_free)
 
     def initial_values(self, solution: FluxPosterior) -> dict[str, Array]:
         """Return fluxes and background near the solution of the linear problem, inside their support."""

@@ -244,8 +244,7 @@ class Posterior(AbstractDensity):
         values = self.values(position)
         if self.collapse:
             columns = self.columns(values)
-            scale = self.flux_prior.log_scale(columns, self.likelihood.root_weight)
-            return self.solve(columns).log_evidence + scale
+            return self.flux_prior.log_evidence(columns, self.likelihood.data, self.likelihood.root_weight)
         return self.likelihood.log_prob_at(values, self.flux_prior.gather(values))
 
     @property

@@ -59,11 +59,10 @@ def _responses(posterior: Posterior, group: SourceGroup, values) -> Float[Array,
     kernels = group.stamps({**values, **spikes})
     shape = posterior.likelihood.renderer.shape
     weights = (posterior.likelihood.root_weight**2).reshape(-1, *shape)
-    (low_y, high_y), (low_x, high_x) = group.canvas_margin
-    canvas = jnp.pad(weights, ((0, 0), (low_y, high_y), (low_x, high_x)))
+    canvas = jnp.pad(weights, ((0, 0), *((n, n) for n in group.stamp)))
 
     def cut(origin):
-        corner = origin - jnp.asarray(group.margin) + jnp.asarray([low_y, low_x])
+        corner = jnp.maximum(origin - jnp.asarray(group.margin) + jnp.asarray(group.stamp), 0)
         return jax.lax.dynamic_slice(canvas, (0, corner[0], corner[1]), (len(weights), *group.stamp))
 
     seen = jnp.fft.rfft2(jax.vmap(cut)(group.origin)) * jnp.conj(jnp.fft.rfft2(kernels**2))

@@ -208,9 +208,10 @@ def _walk(
     num_moves: int,
     step_size,
 ):
-    kernel, shape, size = HMC(trajectory_length=3.0), z.shape[1:], z[0].size
+    kernel, shape, size = HMC(trajectory_length=3.0, integrator="leapfrog"), z.shape[1:], z[0].size
     target = ValueTarget(lambda flat: prior.log_prob(prior.noise_level * flat.reshape(shape)))
-    tuning = Tuning(jnp.asarray(step_size, z.dtype), jnp.ones(size, z.dtype), jnp.asarray(kernel.max_steps))
+    unlimited = jnp.asarray(kernel.max_steps * kernel.num_stages)
+    tuning = Tuning(jnp.asarray(step_size, z.dtype), jnp.ones(size, z.dtype), unlimited)
 
     def chain(pair):
         start, own = pair

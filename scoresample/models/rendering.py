@@ -32,8 +32,6 @@ class SourceGroup(eqx.Module):
         Shapes: of the box, and of the stamp, which is at least box + PSF - 1 and fast to transform.
     margin
         Pixels from the corner of the stamp to the corner of the box.
-    canvas_margin
-        Pixels by which stamps may reach over the frame: before its first and after its last pixel.
     transfer
         What turns a morphology's transform into the observed one: PSF over model PSF for pixel
         morphologies (the difference kernel), the PSF itself for continuous profiles.
@@ -47,7 +45,6 @@ class SourceGroup(eqx.Module):
     box: tuple[int, int] = eqx.field(static=True)
     stamp: tuple[int, int] = eqx.field(static=True)
     margin: tuple[int, int] = eqx.field(static=True)
-    canvas_margin: tuple[tuple[int, int], tuple[int, int]] = eqx.field(static=True)
     transfer: Complex[Array, "band ky kx"]
     origin: Int[Array, "source 2"]
 
@@ -80,23 +77,24 @@ class SourceGroup(eqx.Module):
         centers = jnp.stack([values[f"{name}.center"] for name in self.names])
         reference = (np.asarray(self.box) - 1) / 2 if self.kind.on_pixels else np.zeros(2)
         shift = centers - jnp.asarray(corner + reference, centers.dtype)
-        return transforms * jax.vmap(lambda d: shift_phase(grid, d, centers.dtype))(shift)
+        moved = transforms * jax.vmap(lambda d: shift_phase(grid, d, centers.dtype))(shift)
+        return jax.lax.optimization_barrier(moved)  # not computed anew for every band
 
     def place(
         self, stamps: Float[Array, "source band sy sx"], shape: tuple[int, int]
     ) -> Float[Array, "source band y x"]:
         """Lay stamps on frames of the given shape, one frame for each source."""
-        (low_y, high_y), (low_x, high_x) = self.canvas_margin
-        canvas = jnp.zeros(
-            (stamps.shape[1], shape[0] + low_y + high_y, shape[1] + low_x + high_x), stamps.dtype
-        )
-        corners = self.origin - jnp.asarray(self.margin) + jnp.asarray([low_y, low_x])
+        height, width = shape
+        padded = jnp.pad(stamps, ((0, 0), (0, 0), (height, height), (width, width)))
+        first = jnp.asarray(shape) - (self.origin - jnp.asarray(self.margin))
+        first = jnp.clip(
+            first, 0, jnp.asarray(shape) + jnp.asarray(self.stamp)
+        )  # below 0 would count from the end
 
-        def lay(stamp, corner):
-            return jax.lax.dynamic_update_slice(canvas, stamp, (0, corner[0], corner[1]))
+        def seen(stamp, corner):
+            return jax.lax.dynamic_slice(stamp, (0, corner[0], corner[1]), (len(stamp), height, width))
 
-        placed = jax.vmap(lay)(stamps, corners)
-        return placed[:, :, low_y : low_y + shape[0], low_x : low_x + shape[1]]
+        return jax.vmap(seen)(padded, first)
 
 
 class Renderer(eqx.Module):
@@ -185,10 +183,6 @@ def _make_group(scene, members, kind, box, psfs) -> SourceGroup:
         transfer = psf_transforms(psfs, stamp)
         transfer = transfer / narrow if kind.on_pixels else transfer
     origin = np.stack([scene.sources[index].origin for index in members])
-    # Enough for any center inside the frame, whatever the scene, so that other scenes need no compiling.
-    usual = np.asarray(box) // 2 + 1
-    low = np.maximum(usual, -origin.min(axis=0)) + margin
-    high = np.maximum(usual, origin.max(axis=0) + box - scene.frame.shape) + stamp - box - margin
     dtype = scene.sources[members[0]].center.dtype
     return SourceGroup(
         members=tuple(members),
@@ -197,7 +191,6 @@ def _make_group(scene, members, kind, box, psfs) -> SourceGroup:
         box=box,
         stamp=stamp,
         margin=margin,
-        canvas_margin=tuple((int(a), int(b)) for a, b in zip(low, high, strict=True)),
         transfer=jnp.asarray(transfer, jnp.result_type(dtype, jnp.complex64)),
         origin=jnp.asarray(origin),
     )

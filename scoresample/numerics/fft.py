@@ -1,5 +1,6 @@
 """Grids for Fourier transforms of small images."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.fft
@@ -26,14 +27,15 @@ def shift_phase(
     At the Nyquist frequency of an even grid only the cosine is kept, so that the shifted image stays real
     and a whole-pixel shift stays exact.
     """
-    k_y, k_x = wave_numbers(shape)
-    phase_y = jnp.exp(-1j * jnp.asarray(k_y, dtype) * shift[0])
-    phase_x = jnp.exp(-1j * jnp.asarray(k_x, dtype) * shift[1])
-    if shape[0] % 2 == 0:
-        phase_y = phase_y.at[shape[0] // 2].set(jnp.cos(np.pi * shift[0]))
-    if shape[1] % 2 == 0:
-        phase_x = phase_x.at[:, -1].set(jnp.cos(np.pi * shift[1]))
-    return phase_y * phase_x
+    k_y, k_x = (np.ravel(k) for k in wave_numbers(shape))
+    waves = np.concatenate([k_y, k_x])
+    along = np.repeat([0, 1], [k_y.size, k_x.size])
+    angles = jnp.asarray(waves, dtype) * shift[along]
+    nyquist = np.isclose(np.abs(waves), np.pi, rtol=0, atol=1e-12)
+    # As arrays of their own: the compiler would compute sines anew for every pair of wave numbers and every band.
+    cosine, sine = jax.lax.optimization_barrier((jnp.cos(angles), jnp.where(nyquist, 0, jnp.sin(angles))))
+    phases = jax.lax.complex(cosine, -sine)
+    return phases[: k_y.size, None] * phases[k_y.size :]
 
 
 def centered_transform(

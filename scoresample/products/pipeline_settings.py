@@ -61,7 +61,7 @@ class RunSettings:
 
     sampler: str = "hmc"
     chains: int = 4
-    warmup: int = 200
+    warmup: int = 150
     draws: int = 800
     max_draws: int = 4000
     starts: str = "map"

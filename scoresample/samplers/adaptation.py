@@ -12,8 +12,8 @@ from jaxtyping import Array, Float
 
 from scoresample.samplers.base import Tuning
 
-WARM_UP_STEPS = 25
-"""Most steps of a trajectory of given length during warm-up; on the HSC scene it halves the cost of warm-up."""
+WARM_UP_SCORES = 25
+"""Most scores of a trajectory of given length during warm-up; on the HSC scene it halves the cost of warm-up."""
 
 
 class AdaptationState(NamedTuple):
@@ -101,14 +101,14 @@ class WindowAdaptation(NamedTuple):
 
     def current(self, state: AdaptationState) -> Tuning:
         """Return what the next warm-up step uses."""
-        return self._tuning(state, state.step_size.log_step_size, WARM_UP_STEPS)
+        return self._tuning(state, state.step_size.log_step_size, WARM_UP_SCORES)
 
     def final(self, state: AdaptationState) -> Tuning:
         """Return what the draws use: the averaged step size."""
         return self._tuning(state, state.step_size.log_step_size_avg, np.iinfo(np.int32).max)
 
-    def _tuning(self, state: AdaptationState, log_step_size: Float[Array, ""], max_steps: int) -> Tuning:
+    def _tuning(self, state: AdaptationState, log_step_size: Float[Array, ""], max_scores: int) -> Tuning:
         step_size = jnp.exp(log_step_size)
         if self.step_size is not None:
             step_size = jnp.full_like(step_size, self.step_size)
-        return Tuning(step_size, state.mass.inverse_mass_matrix, jnp.asarray(max_steps))
+        return Tuning(step_size, state.mass.inverse_mass_matrix, jnp.asarray(max_scores))

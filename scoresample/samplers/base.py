@@ -46,12 +46,12 @@ class Draws(NamedTuple):
 class Tuning(NamedTuple):
     """What warm-up finds: the step size and the diagonal of the inverse mass matrix.
 
-    ``max_steps`` keeps trajectories short during warm-up, where the step size may still be far too small for them.
+    ``max_scores`` keeps trajectories short during warm-up, where the step size may still be far too small for them.
     """
 
     step_size: Float[Array, ""]
     inverse_mass: Float[Array, " n"]
-    max_steps: Int[Array, ""]
+    max_scores: Int[Array, ""]
 
 
 class AbstractSampler(eqx.Module):

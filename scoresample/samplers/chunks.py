@@ -1,14 +1,16 @@
 """The compiled pieces of a run: some steps of all chains at once."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Key, PRNGKeyArray
+from jaxtyping import Array, Int, Key, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity
 from scoresample.numerics.compiling import jit_to_run_once, quick_jit
 from scoresample.samplers.adaptation import AdaptationState, WindowAdaptation
 from scoresample.samplers.base import AbstractKernel
+from scoresample.samplers.groups import groups_of_chains, join, mean_of, part_of, side_by_side
 from scoresample.samplers.integrators import MAX_ROTATION, Integrator, leapfrog, rotation
 from scoresample.samplers.whitening import Whitening
 
@@ -16,10 +18,12 @@ CHUNK = 25
 """Steps in one compiled piece: between two looks at progress, checkpoints and Ctrl-C."""
 
 
-def step_keys(key: PRNGKeyArray, step: Array, num_chains: int) -> tuple[Key[Array, " chain"], PRNGKeyArray]:
-    """Return one key for each chain at a step, and one for all, the same however a run is cut into pieces."""
-    keys = jax.random.split(jax.random.fold_in(key, step), num_chains + 1)
-    return keys[:-1], keys[-1]
+def step_keys(
+    key: PRNGKeyArray, step: Array, chains: Int[Array, " chain"]
+) -> tuple[Key[Array, " chain"], PRNGKeyArray]:
+    """Return a key for each of some chains at a step, and one for all, the same however a run is cut into pieces."""
+    own, shared = jax.random.split(jax.random.fold_in(key, step))
+    return jax.vmap(lambda chain: jax.random.fold_in(own, chain))(chains), shared
 
 
 def _integrator(whitening: Whitening) -> Integrator:
@@ -51,23 +55,64 @@ def warm_up(
 
     ``slow`` and ``ends_window`` are the flags of these steps, from `WindowAdaptation.schedule`.
     """
-    flags = [jnp.asarray(np.pad(flag, (0, CHUNK - len(flag)))) for flag in (slow, ends_window)]
-    states, adapting, (positions, _, stats) = _advance(
-        kernel, adaptation, density, whitening, key, states, adapting,
-        jnp.asarray(first), jnp.asarray(num_steps), jnp.asarray(True), *flags,
-    )  # fmt: skip
-    positions = jax.tree.map(lambda leaf: np.asarray(leaf)[:num_steps], positions)
-    return states, adapting, positions, float(np.asarray(stats["acceptance_rate"])[num_steps - 1].mean())
+    groups, fixed = _groups(whitening, states), (kernel, adaptation, density, whitening, key)
+    # What groups learn in one step is averaged: the step size is then that of all chains together, since every update
+    # of dual averaging is linear in the acceptance.
+    at_a_time = num_steps if len(groups) == 1 else 1
+    positions, acceptance = [], 0.0
+    for begin in range(0, num_steps, at_a_time):
+        number = min(at_a_time, num_steps - begin)
+        flags = [_padded(flag[begin : begin + number]) for flag in (slow, ends_window)]
+        states, adapting, out = _advance_groups(
+            groups, fixed, states, adapting, first + begin, number, jnp.asarray(True), *flags
+        )
+        positions.append(part_of(jax.tree.map(np.asarray, out[0]), slice(number)))
+        acceptance = float(np.asarray(out[2]["acceptance_rate"])[number - 1].mean())
+    return states, adapting, join(positions, 0), acceptance
 
 
 def draw(kernel, adaptation, density, whitening, key, states, adapting, first: int, num_steps: int):
     """Take steps and keep them; return states and (positions, derived, stats) with axes (step, chain, ...)."""
+    groups, fixed = _groups(whitening, states), (kernel, adaptation, density, whitening, key)
     flags = [jnp.zeros(CHUNK, bool)] * 2
-    states, _, out = _advance(
-        kernel, adaptation, density, whitening, key, states, adapting,
-        jnp.asarray(first), jnp.asarray(num_steps), jnp.asarray(False), *flags,
-    )  # fmt: skip
+    states, _, out = _advance_groups(
+        groups, fixed, states, adapting, first, num_steps, jnp.asarray(False), *flags
+    )
     return states, out
+
+
+def no_draws(kernel, adaptation, density, whitening, key, states, adapting):
+    """Return what `draw` gives for no step at all, for its shapes."""
+    chains, flag = jnp.arange(states.position.shape[0]), jnp.zeros(CHUNK, bool)
+    fixed = (kernel, adaptation, density, whitening, key, chains)
+    none = jnp.asarray(0)
+    _, _, shapes = eqx.filter_eval_shape(
+        _advance, *fixed, states, adapting, none, none, jnp.asarray(False), flag, flag
+    )
+    return jax.tree.map(lambda s: np.zeros((0, *s.shape[1:]), s.dtype), shapes)
+
+
+def _groups(whitening: Whitening, states) -> list[Int[Array, " chain"]]:
+    """Return which chains go together: all, where they learn scales from each other."""
+    return groups_of_chains(states.position.shape[0], together=whitening.local is None)
+
+
+def _padded(flag: np.ndarray) -> Array:
+    return jnp.asarray(np.pad(flag, (0, CHUNK - len(flag))))
+
+
+def _advance_groups(groups, fixed, states, adapting, first: int, num_steps: int, *flags):
+    """Take steps of all chains, and return what `_advance` does."""
+
+    def advance(chains, number):
+        mine = part_of(states, chains)
+        return _advance(*fixed, chains, mine, adapting, jnp.asarray(first), jnp.asarray(number), *flags)
+
+    if len(groups) > 1:
+        advance(groups[0], 0)  # no step, but compiled once, before threads ask for it
+    parts = side_by_side(lambda chains: advance(chains, num_steps), groups)
+    moved, learned, out = (list(part) for part in zip(*parts, strict=True))
+    return join(moved, 0), mean_of(learned), join(out, 1)
 
 
 @quick_jit
@@ -77,6 +122,7 @@ def _advance(
     density: AbstractDensity,
     whitening: Whitening,
     key: PRNGKeyArray,
+    chains: Int[Array, " chain"],
     states,
     adapting: AdaptationState,
     first: Array,
@@ -94,7 +140,7 @@ def _advance(
         now, final = adaptation.current(adapting), adaptation.final(adapting)
         tuning = jax.tree.map(lambda a, b: jnp.where(warming, a, b), now, final)
         tuning = tuning._replace(step_size=jnp.minimum(tuning.step_size, largest))
-        keys, shared = step_keys(key, first + index, states.position.shape[0])
+        keys, shared = step_keys(key, first + index, chains)
         move, derive = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         one = lambda k, s: kernel.step(k, shared, s, target, integrator, tuning)
         states, stats = jax.vmap(one)(move, states)
@@ -135,7 +181,7 @@ def draw_normal(
             position = whitening.position(z)
             return position, density.derive(key_derive, position), {}
 
-        return states, jax.vmap(one)(step_keys(key, first + index, num_chains)[0])
+        return states, jax.vmap(one)(step_keys(key, first + index, jnp.arange(num_chains))[0])
 
     return _collect(step, jnp.zeros(()), num_steps)
 

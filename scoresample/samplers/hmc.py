@@ -69,7 +69,7 @@ class HMC(AbstractHamiltonian):
         How energies are known, see `AbstractHamiltonian`. The rule ``chord`` integrates the score once for each
         trajectory, in a straight line from end to end: cheaper where trajectories are many steps long, and less exact.
     integrator
-        ``leapfrog``, or ``two_stage``: two scores in each step, see `AbstractHamiltonian`.
+        ``two_stage``: two scores in each step, see `AbstractHamiltonian`; or ``leapfrog``.
     """
 
     quadratures = (*AbstractHamiltonian.quadratures, "chord")
@@ -79,14 +79,14 @@ class HMC(AbstractHamiltonian):
     target_acceptance: float = eqx.field(static=True, default=0.8)
     energy: str = eqx.field(static=True, default="auto")
     quadrature: str = eqx.field(static=True, default="simpson")
-    integrator: str = eqx.field(static=True, default="leapfrog")
+    integrator: str = eqx.field(static=True, default="two_stage")
 
     def move(
         self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
     ) -> tuple[HMCState, dict[str, Array]]:
         # All chains share the length: together they would have to wait for the longest.
         length = self.trajectory_length * jax.random.uniform(shared, (), tuning.step_size.dtype, 1 / 3, 5 / 3)
-        most = jnp.minimum(self.max_steps, tuning.max_steps)
+        most = jnp.minimum(self.max_steps, tuning.max_scores // self.num_stages)
         num_steps = jnp.clip(jnp.ceil(length / tuning.step_size), 1, most).astype(int)
         step_size = jnp.minimum(
             tuning.step_size, length / num_steps

@@ -193,11 +193,8 @@ class _Run:
         recenter_at = [] if adapt_mass else _recenter_steps(num_warmup, before)
 
         def nothing():
-            """What no step at all gives, for its shapes."""
             fixed = (kernel, adaptation, stages[-1].density.for_compilation())
-            one = lambda s, a: chunks.draw(*fixed, whitening, key_draw, s, a, 0, 0)[1]
-            shapes = jax.eval_shape(one, states, adapting)
-            return jax.tree.map(lambda s: np.zeros((0, *s.shape[1:]), s.dtype), shapes)
+            return chunks.no_draws(*fixed, whitening, key_draw, states, adapting)
 
         warmed, still = 0, np.zeros(len(z), int)
         note = self._note()
@@ -339,12 +336,15 @@ def _stage_at(stages: Sequence[Stage], step: int) -> Stage:
 
 
 def _recenter_steps(num_warmup: int, begin: int) -> list[int]:
-    """Return after which warm-up steps coordinates are measured anew: a fifth and a half of those from ``begin`` on.
+    """Return after which warm-up steps coordinates are measured anew: three times in the first half from ``begin`` on.
 
     The maximum is no typical point in thousands of dimensions, and curvature there is not that of the bulk.
     """
-    steps = (begin + round((num_warmup - begin) * part / chunks.CHUNK) * chunks.CHUNK for part in (0.2, 0.5))
-    return sorted(set(steps) - {begin, num_warmup})
+    steps = (
+        begin + max(1, round((num_warmup - begin) * part / chunks.CHUNK)) * chunks.CHUNK
+        for part in (0.15, 0.3, 0.5)
+    )
+    return sorted({step for step in steps if step < num_warmup})
 
 
 def _check_sizes(num_chains: int, num_warmup: int, num_draws: int) -> None:

@@ -100,7 +100,7 @@ def local_whitening(density: AbstractDensity, center: Position, bent: bool = Fal
     return Whitening(center, scales, groups, rest, density.bends(center) if bent else {})
 
 
-MAX_DIRECTIONS = 300
+MAX_DIRECTIONS = 100
 """Most directions of curvature that are learned; each costs one Hessian-vector product, about three scores."""
 
 
