@@ -2,11 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from jaxtyping import Array, Float
 
 from scoresample.density.information import information_of, make_seen
-from scoresample.density.local_scale import slopes_of
+from scoresample.density.local_scale import at_position
 from scoresample.numerics.bend import Bend
 from scoresample.numerics.threads import in_one_thread
 
@@ -23,8 +22,7 @@ def bends_of(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -
     bent = {p.name: p.prior for p in posterior.parameters if p.name.endswith(".image") and p.prior.has_bend}
     if not bent:
         return {}
-    brightness = np.asarray(posterior.brightness(position), float)
-    seen, values, slopes = make_seen(posterior), posterior.values(position), slopes_of(posterior, position)
+    seen, (values, slopes, brightness) = make_seen(posterior), at_position(posterior, position)
     found = {}
     for index, source in enumerate(posterior.scene.sources):
         name = f"{source.name}.image"

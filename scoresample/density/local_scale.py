@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
@@ -12,6 +13,7 @@ from scoresample.density.base import Scale
 from scoresample.density.information import Information, information_of, make_seen, visibility
 from scoresample.models.morphology import PixelMorphology
 from scoresample.models.priors import Around
+from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.linear import (
     LowRankScale,
     block_diagonal,
@@ -55,9 +57,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     Names of parameters, in order, with the scale of their raveled and joined values.
     """
     free = {parameter.name: parameter for parameter in posterior.parameters}
-    brightness = np.asarray(posterior.brightness(position), float)
-    seen, values = make_seen(posterior), posterior.values(position)
-    slopes = slopes_of(posterior, position)
+    seen, (values, slopes, brightness) = make_seen(posterior), at_position(posterior, position)
     blocks, used = [], set()
     for object_name in posterior.scene.objects:
         members = [
@@ -99,9 +99,8 @@ def scatter_cost(
     with :math:`\sigma` the diagonal of the prior's scale and the rest as in `local_scale`.
     """
     free = {parameter.name: parameter for parameter in posterior.parameters}
-    brightness = np.asarray(posterior.brightness(position), float)
+    values, slopes, brightness = at_position(posterior, position)
     cost, seen = np.zeros(posterior.flux_prior.mean.shape), None
-    values, slopes = posterior.values(position), slopes_of(posterior, position)
     for index, source in enumerate(posterior.scene.sources):
         name = f"{source.name}.image"
         if name not in free or not isinstance(source.morphology, PixelMorphology):
@@ -115,10 +114,23 @@ def scatter_cost(
     return cost
 
 
-def slopes_of(posterior: "Posterior", position) -> dict[str, Float[np.ndarray, "y x"]]:
-    """Return the derivatives of the images u by the coordinates of samplers, where they are not the same."""
+def at_position(posterior: "Posterior", position: dict[str, Float[Array, "..."]]):
+    """Return what local scales need to know of a position.
+
+    Returns
+    -------
+    The values of all parameters of the scene; the derivatives of the images u by the coordinates of samplers, by name
+    where they are not the same, and the factors that multiply S, (band, column), in double precision.
+    """
+    values, *numbers = _at_position(posterior.for_compilation(), jax.tree.map(jnp.asarray, position))
+    return values, *jax.tree.map(lambda leaf: np.asarray(leaf, float), numbers)
+
+
+@quick_jit
+def _at_position(posterior: "Posterior", position: dict[str, Array]):
     maps = [p for p in posterior.parameters if p.prior.has_map and p.name.endswith(".image")]
-    return {p.name: np.asarray(p.slope(jnp.asarray(position[p.name])), float) for p in maps}
+    slopes = {p.name: p.slope(position[p.name]) for p in maps}
+    return posterior.values(position), slopes, posterior.brightness(position)
 
 
 def _scale_of(priors: list[LowRankScale], information: Information, beside, dtype, *, dense: bool) -> Scale:

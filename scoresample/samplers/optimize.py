@@ -13,7 +13,7 @@ from scoresample.errors import ConfigError
 from scoresample.samplers.climber import CHUNK, Climber
 from scoresample.samplers.endings import Deadline, RunEnded
 from scoresample.samplers.interruption import noting_ctrl_c
-from scoresample.samplers.whitening import add_curvature, local_whitening
+from scoresample.samplers.whitening import add_curvature, local_whitening, positions_of
 
 _DIRECTIONS = 50  # of curvature; L-BFGS finds more by itself
 _ROUND = 2  # chunks of L-BFGS before the scales are measured anew
@@ -145,7 +145,7 @@ def find_map(
                         break
                     state, chunk = climber.climb(compiled, whitening, state, num_steps)
                     rows.extend(np.asarray(chunk)[:num_steps])
-                    reached = whitening.position(state.z)
+                    reached = jax.tree.map(lambda leaf: leaf[0], positions_of(whitening, state.z[None]))
                     bar.update(num_steps)
                     bar.set_postfix(log_prob=f"{rows[-1][0]:.2f}", score=f"{rows[-1][1]:.3g}")
                     status = _judge(rows[-num_steps:], tolerance, climber.method)

@@ -29,7 +29,13 @@ from scoresample.samplers.endings import (
 from scoresample.samplers.hmc import NUTS
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace
-from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening, recenter
+from scoresample.samplers.whitening import (
+    Whitening,
+    add_curvature,
+    coordinates_of,
+    local_whitening,
+    recenter,
+)
 
 _SECONDS_BETWEEN_CHECKPOINTS = 20.0
 
@@ -375,5 +381,5 @@ def _first_coordinates(key: PRNGKeyArray, whitening: Whitening, starts, num_chai
     dtype = whitening.rest.diagonal.dtype
     if disperse:
         return jax.random.normal(key, (num_chains, whitening.size), dtype)
-    z = jnp.stack([whitening.coordinates(position) for position in starts]).astype(dtype)
+    z = coordinates_of(whitening, jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)).astype(dtype)
     return jnp.broadcast_to(z, (num_chains, whitening.size))

@@ -191,9 +191,21 @@ def recenter(
     whitening, z
         Coordinates in use, and where chains are in them.
     """
-    positions = jax.vmap(whitening.position)(z)
+    positions = positions_of(whitening, z)
     mean = jax.tree.map(lambda leaf: jnp.mean(leaf, axis=0), positions)
     local = local_whitening(density, mean, bent=True)
-    points = jax.vmap(local.coordinates)(positions)
+    points = coordinates_of(local, positions)
     anew, _ = add_curvature(key, compiled, local, points, num_points=jnp.asarray(len(points)))
-    return anew, jax.vmap(anew.coordinates)(positions)
+    return anew, coordinates_of(anew, positions)
+
+
+@quick_jit
+def positions_of(whitening: Whitening, z: Float[Array, "k n"]) -> Position:
+    """Return the positions of some coordinates, stacked."""
+    return jax.vmap(whitening.position)(z)
+
+
+@quick_jit
+def coordinates_of(whitening: Whitening, positions: Position) -> Float[Array, "k n"]:
+    """Return the coordinates of stacked positions."""
+    return jax.vmap(whitening.coordinates)(positions)

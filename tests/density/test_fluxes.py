@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from scoresample.density.fluxes import solve_fluxes
+from scoresample.density.fluxes import log_evidence, solve_fluxes
 
 BANDS, COLUMNS, PIXELS = 2, 3, 20
 
@@ -146,3 +146,39 @@ def test_fluxes_of_bright_sources_survive_the_working_precision(seed_shift):
     best = np.linalg.lstsq(columns[:, 0].T, data[0], rcond=None)[0]
     chi_squared = np.sum((data[0] - best @ columns[:, 0]) ** 2)
     np.testing.assert_allclose(-2 * float(solve(*problem).log_maximum), chi_squared, rtol=1e-3)
+
+
+SHARE = np.array([[0.5, 0.5, 0.0]])
+"""One object of two components; the third column is a background."""
+
+
+def evidence_by_parts(columns, data, root_weight, mean, precision):
+    """What `log_evidence` writes out the derivative of, left to automatic differentiation."""
+    solution = solve_fluxes(columns, data, root_weight, mean, precision)
+    squares = jnp.einsum("kbp,bp->kb", columns**2, root_weight**2)
+    of_object = (jnp.asarray(SHARE) @ squares)[0]
+    return solution.log_evidence + 0.5 * jnp.log(of_object[1])  # scale free in the second band only
+
+
+def test_the_derivatives_of_the_evidence_are_those_of_its_parts(problem):
+    columns, data, weight, mean, precision = (np.asarray(a) for a in problem)
+    arrays = tuple(jnp.asarray(a) for a in (columns, data, np.sqrt(weight), mean, precision))
+    free = jnp.asarray([[False], [True]])
+
+    def written_out(*arrays):
+        return log_evidence(*arrays, jnp.asarray(SHARE), free)
+
+    every = tuple(range(len(arrays)))
+    direction = jnp.asarray(np.random.default_rng(1).normal(size=columns.shape))
+    found = []
+    for function in (written_out, evidence_by_parts):
+        value, gradient = jax.value_and_grad(function, argnums=every)(*arrays)
+        by_columns = lambda c, function=function: jax.grad(function)(c, *arrays[1:])
+        second = jax.jvp(by_columns, arrays[:1], (direction,))[1]
+        symmetric = gradient[-1] + jnp.swapaxes(gradient[-1], 1, 2)  # a precision is symmetric
+        found.append((value, *gradient[:-1], symmetric, second))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4 * float(jnp.max(jnp.abs(other))))
+    # A derivative without the term of the scale is another.
+    without = jax.grad(lambda c: solve_fluxes(c, *arrays[1:]).log_evidence)(columns)
+    assert not np.allclose(without, found[0][1], rtol=2e-3, atol=2e-4 * float(jnp.max(jnp.abs(without))))
