@@ -42,7 +42,7 @@ class Seen(NamedTuple):
     def correlate(self, images: Float[np.ndarray, "*k y x"], band=slice(None)) -> Float[np.ndarray, "*k y x"]:
         """Return R times images on the frame: of all bands, which are then the last axis but two, or of one."""
         height, width = images.shape[-2:]
-        product = scipy.fft.rfft2(images, s=self.grid, workers=-1) * self.power[band]
+        product = scipy.fft.rfft2(images, s=self.grid, workers=-1) * self.power[band].astype(images.dtype)
         return scipy.fft.irfft2(product, s=self.grid, workers=-1)[..., :height, :width]
 
 
@@ -105,16 +105,19 @@ class Information(NamedTuple):
         return total
 
     def apply(self, columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
-        """Return the matrix times columns."""
+        """Return the matrix times columns, in their precision."""
         height, width = self.seen.root_weight.shape[1:]
         # Pixels to frame and back: sums, since components of one object share pixels.
         place = scipy.sparse.csr_array(
-            (np.ones(self.y.size), (self.y * width + self.x, np.arange(self.y.size))),
+            (np.ones(self.y.size, columns.dtype), (self.y * width + self.x, np.arange(self.y.size))),
             shape=(height * width, self.y.size),
         )
         total = np.zeros_like(columns)
         for band, (factor, mixed, inverse) in enumerate(
-            zip(self.factors, self.mixed, self.inverse_fisher, strict=True)
+            zip(
+                *(a.astype(columns.dtype) for a in (self.factors, self.mixed, self.inverse_fisher)),
+                strict=True,
+            )
         ):
             images = (place @ (factor[:, None] * columns)).T.reshape(-1, height, width)
             seen = self.seen.correlate(images, band).reshape(len(images), -1)

@@ -147,6 +147,7 @@ def _scale_of(priors: list[LowRankScale], information: Information, beside, dtyp
     if dense:
         known = moves.T @ (information.dense() @ moves)
         return scale_from_precision(known + scipy.linalg.block_diag(*map(dense_precision, priors)), dtype)
+    moves = moves.astype(np.float32)
     product = lambda v: moves.T @ information.apply(moves @ v)
     return scale_of_posterior(block_diagonal(priors), product, NUM_DIRECTIONS, dtype)
 

@@ -153,13 +153,15 @@ def scale_of_posterior(
     prior
         L.
     information
-        Maps columns (n, k) to A times them, in double precision.
+        Maps columns (n, k) to A times them, in their precision; single is enough.
     num_directions
         How many eigenvalues to keep.
     dtype
         Of the result.
     """
-    values, directions = leading_eigenvectors(whitened_by(prior, information), prior.size, num_directions)
+    values, directions = leading_eigenvectors(
+        whitened_by(prior, information), prior.size, num_directions, dtype=np.float32
+    )
     as_dtype = lambda a: jnp.asarray(a, dtype)
     stretch = 1 / np.sqrt(1 + np.maximum(values, 0))
     inner = LowRankScale(jnp.ones(prior.size, dtype), as_dtype(directions), as_dtype(stretch))
@@ -167,8 +169,8 @@ def scale_of_posterior(
 
 
 def whitened_by(prior: LowRankScale, information: Callable) -> Callable:
-    r"""Return the product with :math:`L^T A L`, for columns, of a scale L and products with A; double precision."""
-    d, q, s = (np.asarray(a, float) for a in (prior.diagonal, prior.directions, prior.stretch))
+    r"""Return the product with :math:`L^T A L`, for columns, of a scale L and products with A, in its precision."""
+    d, q, s = (np.asarray(a) for a in (prior.diagonal, prior.directions, prior.stretch))
 
     def product(v):
         v = d[:, None] * (v + q @ ((s - 1)[:, None] * (q.T @ v)))
@@ -179,7 +181,7 @@ def whitened_by(prior: LowRankScale, information: Callable) -> Callable:
 
 
 def leading_eigenvectors(
-    product: Callable, size: int, num: int, *, num_passes: int = 2
+    product: Callable, size: int, num: int, *, num_passes: int = 2, dtype=np.float64
 ) -> tuple[Float[np.ndarray, " num"], Float[np.ndarray, "size num"]]:
     """Return the largest eigenvalues of a symmetric matrix and their vectors, nearly, by randomized iteration.
 
@@ -194,9 +196,11 @@ def leading_eigenvectors(
         Of the matrix, and how many to find.
     num_passes
         Products with the matrix before the last; the more, the nearer.
+    dtype
+        Precision of the columns.
     """
     num_columns = min(size, num + num // 5 + 5)
-    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(size, num_columns)))[0]
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(size, num_columns)).astype(dtype))[0]
     for _ in range(num_passes):
         basis = np.linalg.qr(product(basis))[0]
     inside = basis.T @ product(basis)
