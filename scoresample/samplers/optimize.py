@@ -60,10 +60,10 @@ def find_map(
 
     Works in whitened coordinates, :math:`\theta = \theta_0 + L z`: by the prior, and by the leading curvature
     at the point reached, measured anew after 40 and 80 steps and every 80 from there. One unit of z is about one
-    posterior standard deviation. Stops when the root mean square of the score in z is below ``tolerance`` (the density of D coordinates
-    is then within ``D tolerance**2 / 2`` nats of its maximum) and steps are below ten times that; or, with the score
-    below ten times the tolerance, when 40 steps of L-BFGS gained less than a quarter of those nats. Rounding keeps the
-    score of large scenes from falling further.
+    posterior standard deviation. Stops when the root mean square of the score in z is below ``tolerance`` (the density
+    of D coordinates is then within ``D tolerance**2 / 2`` nats of its maximum) and steps are below ten times that; or,
+    with the score below ten times the tolerance, when 40 steps of L-BFGS gained less than a quarter of those nats.
+    Rounding keeps the score of large scenes from falling further.
 
     Parameters
     ----------
