@@ -132,8 +132,8 @@ class Trapezoid(ss.NUTS):
 METHODS = {
     "NUTS, density": (ss.NUTS(), True),
     "NUTS, score": (ss.NUTS(), False),
-    "HMC, density": (ss.HMC(), True),
-    "HMC, score": (ss.HMC(), False),
+    "HMC, density": (ss.HMC(integrator="leapfrog"), True),
+    "HMC, score": (ss.HMC(integrator="leapfrog"), False),
     "NUTS, trapezoid": (Trapezoid(), False),
     "NUTS, value 0": (ValueZero(max_doublings=6), False),
 }

@@ -75,10 +75,10 @@ class AdjustedMCLMC(AbstractKernel):
 SAMPLERS = {
     "NUTS": ss.NUTS(),
     "NUTS, two stages": ss.NUTS(integrator="two_stage"),
-    "HMC": ss.HMC(),
+    "HMC": ss.HMC(integrator="leapfrog"),
     "HMC, two stages": ss.HMC(integrator="two_stage"),
     "HMC, two stages, acceptance 0.9": ss.HMC(integrator="two_stage", target_acceptance=0.9),
-    "HMC, length 1.5": ss.HMC(trajectory_length=1.5),
+    "HMC, length 1.5": ss.HMC(trajectory_length=1.5, integrator="leapfrog"),
     "HMC, length 1.5, two stages": ss.HMC(trajectory_length=1.5, integrator="two_stage"),
     "adjusted MCLMC, length 1.5": AdjustedMCLMC(),
     "adjusted MCLMC, length 3": AdjustedMCLMC(trajectory_length=3.0),

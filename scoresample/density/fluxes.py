@@ -87,7 +87,7 @@ def log_evidence(
     .. math:: \log p(Y | M) + \tfrac12 \sum_{bo} \log \sum_k s_{ok} |M_{kb}|_w^2
 
     with the second sum over the bands and objects that ``scale_free`` marks, and ``share`` s. Its derivative is written
-    out, for a third of the cost: with residual r of the weighted design D,
+    out, for half the cost: with residual r of the weighted design D,
 
     .. math:: \frac{\partial}{\partial D_{kp}} = \hat A_k r_p - \sum_l \Big[(G^{-1})_{kl}
               - \delta_{kl} \sum_o s_{ok} \Big/ \sum_m s_{om} |D_m|^2\Big] D_{lp}

@@ -70,7 +70,9 @@ def test_methods_find_the_sources_and_the_report_has_them_all(compared):
         "map:bright",
     ]
     everything = report.groups[report.groups["group"] == "all"].set_index("estimate")
-    assert everything.loc["oracle", "flux_error"] <= everything["flux_error"].min() + 1e-12
+    # Of one scene's few fluxes a posterior may be nearer by chance; single fits are not.
+    for fitted in ("map", "parametric"):
+        assert everything.loc["oracle", "flux_error"] < everything.loc[fitted, "flux_error"]
     assert (report.table["morphology"] > 0.5).all() and report.table["flux_error"].abs().median() < 0.5
     content = json.loads((folder / "blends.json").read_text())
     assert {row["estimate"] for row in content["groups"]} == set(everything.index)

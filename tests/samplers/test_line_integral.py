@@ -77,10 +77,16 @@ def test_samplers_are_right_without_the_value_of_the_prior(key, errors_of_mean, 
 
 
 def test_they_take_the_steps_they_take_with_the_value(key):
-    without, exact = (run(key, density, NUTS(), 500) for density in (SCORE_ONLY, Density(log_prob=log_prob)))
-    assert without.settings["step_size"] == pytest.approx(exact.settings["step_size"], rel=0.05)
-    acceptance = [np.mean(draws.stats["acceptance_rate"]) for draws in (without, exact)]
-    assert acceptance[0] == pytest.approx(acceptance[1], abs=0.02)
+    # Step sizes of single warm-ups scatter, and acceptance with them: means of four.
+    steps, acceptance = np.empty((2, 4)), np.empty((2, 4))
+    for row, density in enumerate((SCORE_ONLY, Density(log_prob=log_prob))):
+        for turn in range(4):
+            draws = run(jax.random.fold_in(key, turn), density, NUTS(), 500)
+            steps[row, turn] = draws.settings["step_size"]
+            acceptance[row, turn] = np.mean(draws.stats["acceptance_rate"])
+    without, exact = (run(key, density, NUTS(), 5) for density in (SCORE_ONLY, Density(log_prob=log_prob)))
+    assert np.mean(np.log(steps[0] / steps[1])) == pytest.approx(0, abs=0.05)
+    assert acceptance[0].mean() == pytest.approx(acceptance[1].mean(), abs=0.02)
     assert "log_prob" in exact.stats
     assert "log_prob" not in without.stats  # it has none: a change from an unknown value is no log_prob
 
