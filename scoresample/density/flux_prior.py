@@ -6,7 +6,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Bool, Float
 
-from scoresample.density.fluxes import FluxPosterior, log_evidence
+from scoresample.density.fluxes import FluxPosterior, in_units_of_noise, log_evidence, log_scale
 from scoresample.density.likelihood import Likelihood, fit_fluxes
 from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError
@@ -38,7 +38,7 @@ class FluxPrior(eqx.Module):
     scale_free
         Of which objects the flux is flat in units of its error: where fluxes are flat, and pixels know of it.
     share
-        One over the number of its components for each source of an object, 0 for all others.
+        One over the number of its components for each source of an object, 0 for all other columns.
     ties
         The part of ``precision`` that ties components of one object.
     flux, background
@@ -51,7 +51,7 @@ class FluxPrior(eqx.Module):
     precision: Float[Array, "band column column"]
     ties: Float[Array, "band column column"]
     scale_free: Bool[Array, "band object"]
-    share: Float[Array, "object source"]
+    share: Float[Array, "object column"]
     flux: dist.Distribution | None
     background: dist.Distribution | None
     names: tuple[str, ...] = eqx.field(static=True)
@@ -105,10 +105,7 @@ class FluxPrior(eqx.Module):
 
         For an object of several components the root mean square of theirs.
         """
-        sources = columns[: len(self.names)] * root_weight
-        squares = jnp.einsum("kbp,kbp->kb", sources, sources)
-        square = jnp.where(self.scale_free, (self.share @ squares).T, 1)
-        return 0.5 * jnp.sum(jnp.log(square))
+        return log_scale(in_units_of_noise(columns, root_weight), self.share, self.scale_free)
 
     def log_evidence(
         self,
@@ -117,9 +114,9 @@ class FluxPrior(eqx.Module):
         root_weight: Float[Array, "band pixel"],
     ) -> Float[Array, ""]:
         """Return the log-likelihood of data with the amplitudes of columns integrated out under this prior."""
-        others = columns.shape[0] - len(self.names)
-        share = jnp.pad(self.share, ((0, 0), (0, others)))
-        return log_evidence(columns, data, root_weight, self.mean, self.precision, share, self.scale_free)
+        return log_evidence(
+            columns, data, root_weight, self.mean, self.precision, self.share, self.scale_free
+        )
 
     def initial_values(self, solution: FluxPosterior) -> dict[str, Array]:
         """Return fluxes and background near the solution of the linear problem, inside their support."""
@@ -167,13 +164,15 @@ def make_flux_prior(
     members = np.arange(len(scene.objects))[:, None] == np.asarray(scene.membership)
     seen = ~np.asarray(likelihood.unseen)[:, : len(names)]
     scale_free = (seen[:, None] & members).any(axis=2) & (flux is None)
+    share = np.zeros((len(members), mean.shape[1]))
+    share[:, : len(names)] = members / members.sum(axis=1, keepdims=True)
     held = jnp.where(diagonal == 0, _unknown(likelihood, np.asarray(ties)), diagonal)
     prior = FluxPrior(
         mean=mean,
         precision=ties + held[:, :, None] * jnp.eye(held.shape[1], dtype=dtype),
         ties=ties,
         scale_free=jnp.asarray(scale_free),
-        share=jnp.asarray(members / members.sum(axis=1, keepdims=True), dtype),
+        share=jnp.asarray(share, dtype),
         flux=flux,
         background=background,
         names=names,

@@ -69,7 +69,7 @@ def solve_fluxes(
     prior_mean, prior_precision
         :math:`\mu` and :math:`\Lambda` of the Gaussian prior.
     """
-    design = jnp.moveaxis(columns, 0, 1) * root_weight[:, None, :]
+    design = in_units_of_noise(columns, root_weight)
     return _solve(design, data * root_weight, prior_mean, prior_precision)
 
 
@@ -94,15 +94,14 @@ def log_evidence(
 
     since :math:`\hat A` is where the likelihood times the prior is at its maximum.
     """
-    design = jnp.moveaxis(columns, 0, 1) * root_weight[:, None, :]
+    design = in_units_of_noise(columns, root_weight)
     return _log_evidence(design, data * root_weight, prior_mean, prior_precision, share, scale_free)
 
 
 @jax.custom_jvp
 def _log_evidence(design, whitened, prior_mean, prior_precision, share, scale_free):
-    squares, _ = _squares(design, share, scale_free)
     solution = _solve(design, whitened, prior_mean, prior_precision)
-    return solution.log_evidence + 0.5 * jnp.sum(jnp.log(squares))
+    return solution.log_evidence + log_scale(design, share, scale_free)
 
 
 @_log_evidence.defjvp
@@ -111,7 +110,7 @@ def _log_evidence_jvp(primals, tangents):
     d_design, d_whitened, d_mean, d_precision, d_share, _ = tangents
     squares, own = _squares(design, share, scale_free)
     solution = _solve(design, whitened, prior_mean, prior_precision)
-    value = solution.log_evidence + 0.5 * jnp.sum(jnp.log(squares))
+    value = solution.log_evidence + log_scale(design, share, scale_free)
     covariance = solution.covariance()
     residual = whitened - jnp.einsum("bk,bkp->bp", solution.mean, design)
     of_squares = jnp.where(scale_free, 1 / squares, 0)
@@ -123,6 +122,22 @@ def _log_evidence_jvp(primals, tangents):
     tangent = jnp.sum(by_design * d_design) - jnp.sum(residual * d_whitened) + jnp.sum(by_mean * d_mean)
     by_share = 0.5 * jnp.einsum("bo,bk->ok", of_squares, own)
     return value, tangent + jnp.sum(by_precision * d_precision) + jnp.sum(by_share * d_share)
+
+
+def log_scale(
+    design: Float[Array, "band column pixel"],
+    share: Float[Array, "object column"],
+    scale_free: Bool[Array, "band object"],
+) -> Float[Array, ""]:
+    """Return the second sum of `log_evidence`, for columns in units of the noise."""
+    return 0.5 * jnp.sum(jnp.log(_squares(design, share, scale_free)[0]))
+
+
+def in_units_of_noise(
+    columns: Float[Array, "column band pixel"], root_weight: Float[Array, "band pixel"]
+) -> Float[Array, "band column pixel"]:
+    """Return the design D: columns times the square root of the inverse variance, band by band."""
+    return jnp.moveaxis(columns, 0, 1) * root_weight[:, None, :]
 
 
 def _squares(design, share, scale_free):

@@ -20,7 +20,7 @@ from scoresample.numerics.trees import flatten
 from scoresample.samplers.base import Draws
 from scoresample.samplers.energies import QUADRATURES, Quadrature, WorkTarget, gauss_legendre
 from scoresample.samplers.targets import flat_target
-from scoresample.samplers.whitening import Whitening, local_whitening
+from scoresample.samplers.whitening import Whitening, coordinates_of, local_whitening, positions_of
 
 LIMIT = 0.1
 """Of the curl; beyond it the bias of draws is above about 2 % of their standard deviations (docs/sampling.md)."""
@@ -131,7 +131,7 @@ def audit(
         )
     whitening = _coordinates(density, points)
     field = FlatScore(density.for_compilation(), whitening)
-    z = jax.vmap(whitening.coordinates)(points)
+    z = coordinates_of(whitening, points)
     twist = curl(key_curl, field, z, num_probes)
     rule, num_segments = _as_sampled(settings, z)
     segments = jnp.asarray(num_segments)
@@ -268,7 +268,7 @@ def _usual_points(key: PRNGKeyArray, target: AbstractDensity | AbstractPrior, nu
         return load_gaussian_prior().sample(key, _shape_of(target), num)
     whitening = local_whitening(target, target.initial_position())
     z = jax.random.normal(key, (num, whitening.size), whitening.rest.diagonal.dtype)
-    return jax.vmap(whitening.position)(z)
+    return positions_of(whitening, z)
 
 
 def _shape_of(prior: AbstractPrior) -> tuple[int, int]:

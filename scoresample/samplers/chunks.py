@@ -56,6 +56,7 @@ def warm_up(
     ``slow`` and ``ends_window`` are the flags of these steps, from `WindowAdaptation.schedule`.
     """
     groups, fixed = _groups(whitening, states), (kernel, adaptation, density, whitening, key)
+    _compile(groups, fixed, states, adapting)
     # What groups learn in one step is averaged: the step size is then that of all chains together, since every update
     # of dual averaging is linear in the acceptance.
     at_a_time = num_steps if len(groups) == 1 else 1
@@ -74,7 +75,8 @@ def warm_up(
 def draw(kernel, adaptation, density, whitening, key, states, adapting, first: int, num_steps: int):
     """Take steps and keep them; return states and (positions, derived, stats) with axes (step, chain, ...)."""
     groups, fixed = _groups(whitening, states), (kernel, adaptation, density, whitening, key)
-    flags = [jnp.zeros(CHUNK, bool)] * 2
+    _compile(groups, fixed, states, adapting)
+    flags = [_padded(np.zeros(0, bool))] * 2
     states, _, out = _advance_groups(
         groups, fixed, states, adapting, first, num_steps, jnp.asarray(False), *flags
     )
@@ -101,16 +103,21 @@ def _padded(flag: np.ndarray) -> Array:
     return jnp.asarray(np.pad(flag, (0, CHUNK - len(flag))))
 
 
+def _compile(groups, fixed, states, adapting) -> None:
+    """Take no step with the first of several groups: compiled once, before threads ask for it all at a time."""
+    if len(groups) > 1:
+        flags = [_padded(np.zeros(0, bool))] * 2
+        _advance_groups(groups[:1], fixed, states, adapting, 0, 0, jnp.asarray(True), *flags)
+
+
 def _advance_groups(groups, fixed, states, adapting, first: int, num_steps: int, *flags):
     """Take steps of all chains, and return what `_advance` does."""
 
-    def advance(chains, number):
+    def advance(chains):
         mine = part_of(states, chains)
-        return _advance(*fixed, chains, mine, adapting, jnp.asarray(first), jnp.asarray(number), *flags)
+        return _advance(*fixed, chains, mine, adapting, jnp.asarray(first), jnp.asarray(num_steps), *flags)
 
-    if len(groups) > 1:
-        advance(groups[0], 0)  # no step, but compiled once, before threads ask for it
-    parts = side_by_side(lambda chains: advance(chains, num_steps), groups)
+    parts = side_by_side(advance, groups)
     moved, learned, out = (list(part) for part in zip(*parts, strict=True))
     return join(moved, 0), mean_of(learned), join(out, 1)
 
