@@ -1,6 +1,6 @@
 """Samplers that know a part of the density by its score alone, against the same density and against known moments.
 
-    python benchmarks/line_integral.py            writes benchmarks/line_integral.csv; 5 to 10 minutes on 2 cores
+    python benchmarks/line_integral.py            writes benchmarks/line_integral.csv; two to three hours
     python benchmarks/line_integral.py --table    prints the tables of docs/sampling.md from it
 
 A row for each target, number of dimensions and method that is not in the file yet. Targets are products of many alike
@@ -139,8 +139,6 @@ METHODS = {
 }
 CONTROLS = ("NUTS, trapezoid", "NUTS, value 0")
 CONTROLLED_AT = 256
-NUTS_UP_TO = 1024
-"""Beyond, trees take minutes: of factors that are all alike some step sizes turn a whole period with each doubling."""
 
 
 def density(target: Target, whole: bool, extra_score: Callable | None = None) -> ss.Density:
@@ -226,8 +224,6 @@ def wanted() -> list[tuple]:
             if "condition" in name and size != CONTROLLED_AT:
                 continue
             methods = [m for m in METHODS if m not in CONTROLS or size == CONTROLLED_AT]
-            if size > NUTS_UP_TO:
-                methods = [m for m in methods if m.startswith("HMC")]
             rows += [(name, size, method, 0.0) for method in methods]
     return rows + [("log-normal", CONTROLLED_AT, "NUTS, score", c) for c in CURLS]
 

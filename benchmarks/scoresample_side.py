@@ -17,7 +17,7 @@ import numpy as np
 
 import scoresample as ss
 
-_ = ss.sample, ss.find_map, ss.Posterior
+_ = ss.find_map, ss.Posterior
 IMPORT = time.perf_counter() - BEGUN
 SIDE = 32
 NUM_NETWORKS = 6

@@ -12,6 +12,8 @@ from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError
 from scoresample.models.priors_numpyro import DistributionPrior, FlatPrior, describe
 from scoresample.models.scene import Scene
+from scoresample.numerics.arrays import to_jax
+from scoresample.numerics.compiling import jit_to_run_once
 
 TIE = 0.3
 """How far the share of a component may be from that of all bands together, as a part of its object."""
@@ -153,26 +155,24 @@ def make_flux_prior(
             "pass collapse=False to sample them."
         )
     num_bands, names = len(scene.frame.bands), scene.names
-    dtype = scene.flux.dtype
-    rows = [_moments(flux if gaussian else None, (len(names), num_bands), dtype)]
+    dtype = scene.sources[0].flux.dtype
+    rows = [_moments(flux if gaussian else None, (len(names), num_bands))]
     if scene.background is not None:
-        rows.append(_moments(background if gaussian else None, (1, num_bands), dtype))
-    mean, diagonal = (jnp.concatenate(part).T for part in zip(*rows, strict=True))
-    ties = jnp.asarray(
-        _ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1])), dtype
-    )
+        rows.append(_moments(background if gaussian else None, (1, num_bands)))
+    mean, diagonal = (np.concatenate(part).T for part in zip(*rows, strict=True))
+    ties = _ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1]))
     members = np.arange(len(scene.objects))[:, None] == np.asarray(scene.membership)
     seen = ~np.asarray(likelihood.unseen)[:, : len(names)]
     scale_free = (seen[:, None] & members).any(axis=2) & (flux is None)
     share = np.zeros((len(members), mean.shape[1]))
     share[:, : len(names)] = members / members.sum(axis=1, keepdims=True)
-    held = jnp.where(diagonal == 0, _unknown(likelihood, np.asarray(ties)), diagonal)
+    held = np.where(diagonal == 0, _unknown(likelihood, ties), diagonal)
     prior = FluxPrior(
-        mean=mean,
-        precision=ties + held[:, :, None] * jnp.eye(held.shape[1], dtype=dtype),
-        ties=ties,
-        scale_free=jnp.asarray(scale_free),
-        share=jnp.asarray(share, dtype),
+        mean=to_jax(mean, dtype),
+        precision=to_jax(ties + held[:, :, None] * np.eye(held.shape[1]), dtype),
+        ties=to_jax(ties, dtype),
+        scale_free=to_jax(scale_free),
+        share=to_jax(share, dtype),
         flux=flux,
         background=background,
         names=names,
@@ -186,11 +186,11 @@ def _is_gaussian(distribution) -> bool:
     return distribution is None or isinstance(distribution, dist.Normal)
 
 
-def _moments(distribution, shape, dtype):
+def _moments(distribution, shape):
     if distribution is None:
-        return jnp.zeros(shape, dtype), jnp.zeros(shape, dtype)
-    mean = jnp.broadcast_to(jnp.asarray(distribution.loc, dtype), shape)
-    return mean, jnp.broadcast_to(jnp.asarray(distribution.scale, dtype) ** -2, shape)
+        return np.zeros(shape), np.zeros(shape)
+    loc, scale = (np.asarray(a, float) for a in (distribution.loc, distribution.scale))
+    return np.broadcast_to(loc, shape), np.broadcast_to(scale**-2, shape)
 
 
 def _ties(scene: Scene, likelihood: Likelihood) -> Float[np.ndarray, "band column column"]:
@@ -212,7 +212,7 @@ def _ties(scene: Scene, likelihood: Likelihood) -> Float[np.ndarray, "band colum
         return ties
     fitted = fit_fluxes(likelihood, scene.parameters)
     flux, error = (np.asarray(a, float)[:, :num_sources] for a in (fitted.mean, fitted.unit))
-    sums = np.array([float(source.morphology.total) for source in scene.sources])
+    sums = np.array(_totals(scene), float)
     for index in range(len(scene.objects)):
         members = np.flatnonzero(membership == index)
         if members.size == 1:
@@ -227,6 +227,11 @@ def _ties(scene: Scene, likelihood: Likelihood) -> Float[np.ndarray, "band colum
         precision = (members.size - 1) / members.size / (TIE**2 * (total**2 + (10 * sigma) ** 2))
         ties[:, members[:, None], members] = precision[:, None, None] * (contrast.T @ contrast)
     return ties
+
+
+@jit_to_run_once
+def _totals(scene: Scene) -> list[Array]:
+    return [source.morphology.total for source in scene.sources]
 
 
 def _unknown(likelihood: Likelihood, ties: Float[np.ndarray, "band column column"]):

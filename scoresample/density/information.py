@@ -3,7 +3,6 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 import scipy.fft
 import scipy.sparse
@@ -12,6 +11,7 @@ from jaxtyping import Array, Float
 from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.models.psf import psf_transforms
 from scoresample.models.rendering import Renderer, make_renderer
+from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.fft import fast_shape
 
@@ -171,9 +171,11 @@ def visibility(seen: Seen, source, values):
 def _model_images(posterior, renderer: Renderer, index: int, values) -> Float[np.ndarray, "column 1 y x"]:
     """Return all columns on the model grid, moved so that the pixels of one source are whole ones."""
     source = posterior.scene.sources[index]
-    center = values[f"{source.name}.center"]
-    offset = center - jnp.asarray(source.box_center, center.dtype)
-    moved = {name: v - offset if name.endswith(".center") else v for name, v in values.items()}
+    center = np.asarray(values[f"{source.name}.center"])
+    offset = center - np.asarray(source.box_center, center.dtype)
+    moved = {
+        name: to_jax(np.asarray(v) - offset) if name.endswith(".center") else v for name, v in values.items()
+    }
     images = _columns(renderer, moved, posterior.unit_flux)
     images = np.asarray(images, float)
     num_columns = posterior.flux_prior.mean.shape[1]

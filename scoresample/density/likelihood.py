@@ -12,6 +12,7 @@ from scoresample.density.fluxes import FluxPosterior, solve_fluxes
 from scoresample.models.rendering import Renderer, make_renderer
 from scoresample.models.scene import Scene
 from scoresample.models.summed_rendering import SummedRenderer, make_summed_renderer
+from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.compiling import jit_to_run_once
 
 
@@ -113,9 +114,9 @@ def make_likelihood(scene: Scene, observation: Observation) -> Likelihood:
     return Likelihood(
         renderer=renderer,
         together=make_summed_renderer(renderer, scene, np.asarray(observation.psfs)),
-        data=images.reshape(images.shape[0], -1),
-        root_weight=jnp.sqrt(weights).reshape(images.shape[0], -1),
-        unseen=jnp.asarray(unseen),
+        data=to_jax(np.asarray(images).reshape(images.shape[0], -1)),
+        root_weight=to_jax(np.sqrt(weights).reshape(images.shape[0], -1)),
+        unseen=to_jax(unseen),
         background=scene.background is not None,
         membership=scene.membership,
     )

@@ -1,5 +1,7 @@
 """How wide a posterior is around a position, closely enough to let samplers take long steps."""
 
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import jax
@@ -13,7 +15,7 @@ from scoresample.density.base import Scale
 from scoresample.density.information import Information, information_of, make_seen, visibility
 from scoresample.models.morphology import PixelMorphology
 from scoresample.models.priors import Around
-from scoresample.numerics.compiling import quick_jit
+from scoresample.numerics.compiling import jit_to_run_once
 from scoresample.numerics.linear import (
     LowRankScale,
     block_diagonal,
@@ -21,7 +23,7 @@ from scoresample.numerics.linear import (
     scale_from_precision,
     scale_of_posterior,
 )
-from scoresample.numerics.threads import in_one_thread
+from scoresample.numerics.threads import in_one_thread, num_cores
 
 if TYPE_CHECKING:
     from scoresample.density.posterior import Posterior
@@ -58,19 +60,10 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     """
     free = {parameter.name: parameter for parameter in posterior.parameters}
     seen, (values, slopes, brightness) = make_seen(posterior), at_position(posterior, position)
-    blocks, used = [], set()
-    for object_name in posterior.scene.objects:
-        members = [
-            index
-            for index, source in enumerate(posterior.scene.sources)
-            if source.object_name == object_name
-            and isinstance(source.morphology, PixelMorphology)
-            and f"{source.name}.image" in free
-        ]
+
+    def block_of(members: list[int]) -> Block:
         names = tuple(f"{posterior.scene.sources[index].name}.image" for index in members)
         size = sum(int(np.prod(free[name].shape)) for name in names)
-        if not members:
-            continue
         information = information_of(posterior, seen, members, values, slopes, brightness)
         dtype = np.asarray(position[names[0]]).dtype
         arounds = [free[name].prior.around(position[name]) for name in names]
@@ -80,9 +73,22 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         else:
             beside = [free[name].prior.beside_pixels(position[name]) for name in names]
             scale = _scale_of(priors, information, beside, dtype, dense=size <= MAX_DENSE)
-        blocks.append((names, scale))
-        used.update(names)
+        return names, scale
+
+    with ThreadPoolExecutor(num_cores()) as pool:
+        blocks = list(pool.map(block_of, _images_by_object(posterior, free)))
+    used = {name for names, _ in blocks for name in names}
     return blocks + [((name,), p.scale()) for name, p in free.items() if name not in used]
+
+
+def _images_by_object(posterior: "Posterior", free: dict) -> list[list[int]]:
+    """Return which sources have free images, by object."""
+    sources = posterior.scene.sources
+    members = defaultdict(list)
+    for index, source in enumerate(sources):
+        if isinstance(source.morphology, PixelMorphology) and f"{source.name}.image" in free:
+            members[source.object_name].append(index)
+    return list(members.values())
 
 
 def scatter_cost(
@@ -126,7 +132,7 @@ def at_position(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     return values, *jax.tree.map(lambda leaf: np.asarray(leaf, float), numbers)
 
 
-@quick_jit
+@jit_to_run_once
 def _at_position(posterior: "Posterior", position: dict[str, Array]):
     maps = [p for p in posterior.parameters if p.prior.has_map and p.name.endswith(".image")]
     slopes = {p.name: p.slope(position[p.name]) for p in maps}
@@ -138,6 +144,10 @@ def _scale_of(priors: list[LowRankScale], information: Information, beside, dtyp
 
     ``beside`` has, of each image, what the numbers in front of its pixels do to those.
     """
+    if dense and all(b is None for b in beside):
+        return scale_from_precision(
+            information.dense() + scipy.linalg.block_diag(*map(dense_precision, priors)), dtype
+        )
     pixels = [scale.size - (0 if b is None else b.shape[1]) for scale, b in zip(priors, beside, strict=True)]
     itself = [scipy.sparse.eye_array(n) for n in pixels]
     moves = scipy.sparse.block_diag([

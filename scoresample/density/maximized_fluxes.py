@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from scoresample.density.climbed import AbstractClimbed
 from scoresample.density.local_scale import scatter_cost
+from scoresample.numerics.arrays import to_jax
 
 if TYPE_CHECKING:
     from scoresample.density.posterior import Posterior
@@ -68,4 +69,4 @@ def maximized_fluxes(posterior: "Posterior") -> MaximizedFluxes:
     if posterior.flux_prior.is_flat:
         restraint = scatter_cost(posterior, posterior.initial_position())
         positive[:, : len(posterior.scene.sources)] = True
-    return MaximizedFluxes(posterior, jnp.asarray(restraint, mean.dtype), jnp.asarray(positive))
+    return MaximizedFluxes(posterior, to_jax(restraint, mean.dtype), to_jax(positive))

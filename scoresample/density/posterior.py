@@ -23,8 +23,9 @@ from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
 from scoresample.models.load import load_prior
 from scoresample.models.scene import Scene
+from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.bend import Bend
-from scoresample.numerics.compiling import quick_jit
+from scoresample.numerics.compiling import jit_to_run_once, quick_jit
 
 Position = dict[str, Float[Array, "..."]]
 
@@ -269,7 +270,8 @@ class Posterior(AbstractDensity):
         values = dict(self.scene.parameters)
         if not self.collapse:
             values |= self.flux_prior.initial_values(_solve(self.for_compilation(), values))
-        return {p.name: p.unconstrain(jnp.asarray(values[p.name])) for p in self.parameters}
+        position = _unconstrain(self.parameters, {p.name: to_jax(values[p.name]) for p in self.parameters})
+        return {p.name: position[p.name] for p in self.parameters}  # in order, which compiled code loses
 
     def amplitudes(self, position: Position) -> Float[Array, "band column"]:
         """Return the most probable fluxes and background that go with a position, (band, column)."""
@@ -314,6 +316,11 @@ def _amplitudes(posterior: Posterior, position: Position) -> Float[Array, "band 
         return posterior.given_amplitudes(position)
     values = posterior.values(position)
     return _solve(posterior, values).mean * posterior.totals(values)
+
+
+@jit_to_run_once
+def _unconstrain(parameters: tuple[Parameter, ...], values: dict[str, Array]) -> Position:
+    return {p.name: p.unconstrain(values[p.name]) for p in parameters}
 
 
 @quick_jit

@@ -37,7 +37,7 @@ def select_parameters(scene: Scene, by_kind: Mapping, by_name: Mapping) -> tuple
             f"a prior was given for {unknown[0]!r}, which the scene lacks; its kinds are {', '.join(kinds)}, "
             f"and names are such as {names[0]!r}."
         )
-    defaults = default_shape_priors()
+    defaults = default_shape_priors(kinds)
     if "image" in kinds and "image" not in by_kind:
         defaults["image"] = load_prior("log-gaussian")
     free, ready = [], {}

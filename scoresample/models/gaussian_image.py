@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.errors import ShapeError
 from scoresample.models.priors import AbstractLogPrior
+from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.linear import LowRankScale
 
 
@@ -131,6 +132,6 @@ def hold_center(prior: GaussianImagePrior, sigma: float) -> GaussianImagePrior:
     values, rotation = np.linalg.eigh(inner)
     dtype = prior.mean.dtype
     root = LowRankScale(
-        prior.root.diagonal, jnp.asarray(basis @ rotation, dtype), jnp.asarray(np.sqrt(1 + values), dtype)
+        prior.root.diagonal, to_jax(basis @ rotation, dtype), to_jax(np.sqrt(1 + values), dtype)
     )
     return GaussianImagePrior(prior.mean, root, prior.noise_level, prior.name)

@@ -2,13 +2,13 @@
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.any_shape import AbstractAnyShapePrior
 from scoresample.models.gaussian_image import GaussianImagePrior, hold_center
 from scoresample.models.radial_tables import RadialTables, in_pixels, shipped_tables
+from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.linear import scale_from_covariance
 from scoresample.numerics.threads import in_one_thread
 
@@ -72,7 +72,7 @@ class GaussianMorphologyPrior(AbstractAnyShapePrior):
         mean, factor, left = in_pixels(self.tables, tuple(shape), self.rank, self.noise_level)
         # Plain arrays even while jax traces a caller: the prior is a constant of compiled code.
         with jax.ensure_compile_time_eval():
-            mean_image = jnp.asarray(mean)
+            mean_image = to_jax(mean)
             root = scale_from_covariance(factor, left.ravel() + self.noise_level**2)
             prior = GaussianImagePrior(mean_image, root, self.noise_level, self.name)
             return prior if self.center_sigma is None else hold_center(prior, self.center_sigma)

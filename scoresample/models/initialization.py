@@ -3,7 +3,6 @@
 from functools import partial
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 from scipy.special import gammainccinv
@@ -12,12 +11,13 @@ from scoresample.data.catalog import Catalog, check_catalog
 from scoresample.data.observation import Observation
 from scoresample.errors import ConfigError
 from scoresample.models.first_light import Light, flux_within, measure_light, mirror_minimum, sky_level
-from scoresample.models.morphology import PixelMorphology, PointSource, to_coordinate
+from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology, PointSource
 from scoresample.models.profile_fit import Profile, fit_profiles, profile_image
 from scoresample.models.psf import GaussianPSF, choose_model_psf
 from scoresample.models.psf_check import warn_of_psfs
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
+from scoresample.numerics.arrays import to_jax
 
 BOX_SIZES = (17, 23, 31, 39, 47, 63, 79, 103, 127)
 """Boxes are rounded up to these, so that sources share compiled code; the shipped priors know 16 to 128."""
@@ -120,7 +120,7 @@ def initialize_scene(
             seen = _see_profile(profiles[index], radii_per_box, box_sizes, center, images.shape[1:])
         else:
             seen = _see_rings(flat, weights, psfs, center, bool(star), box_sizes)
-        flux = jnp.asarray(seen.flux, dtype)
+        flux = seen.flux.astype(dtype)
         if star:
             sources.append(make(f"star_{index}", PointSource(), flux=flux, box=box_sizes[0]))
             continue
@@ -129,7 +129,7 @@ def initialize_scene(
         box = max(seen.box, box_sizes[:2][-1]) if has_core else seen.box
         if isinstance(seen.light, Profile):
             image = profile_image(seen.light, box, model_psf)
-            first = PixelMorphology(to_coordinate(jnp.asarray(image, jnp.result_type(float))))
+            first = _on_pixels(image)
         else:
             # With a core, the two begin apart in size, and the outer one has room around the core.
             least = (2.5 if has_core else 1.2) * model_psf.sigma
@@ -138,9 +138,7 @@ def initialize_scene(
         if has_core:
             core = gaussian_morphology(box_sizes[0], 1.2 * model_psf.sigma)
             sources.append(make(f"{name}_core", core, flux=0.3 * flux, parent=name))
-    return Scene(
-        observation.frame, tuple(sources), jnp.asarray(sky, dtype) if background else None, model_psf
-    )
+    return Scene(observation.frame, tuple(sources), to_jax(sky, dtype) if background else None, model_psf)
 
 
 class _Seen(NamedTuple):
@@ -186,7 +184,11 @@ def gaussian_morphology(box: int, sigma: float | Float[np.ndarray, "2 2"]) -> Pi
     moments = sigma**2 * np.eye(2) if np.ndim(sigma) == 0 else np.asarray(sigma)
     offset = np.indices((box, box)) - (box - 1) / 2
     morphology = np.exp(-0.5 * np.einsum("iyx,ij,jyx->yx", offset, np.linalg.inv(moments), offset))
-    return PixelMorphology(to_coordinate(jnp.asarray(morphology, jnp.result_type(float))))
+    return _on_pixels(morphology)
+
+
+def _on_pixels(morphology: Float[np.ndarray, "y x"]) -> PixelMorphology:
+    return PixelMorphology(to_jax(np.log1p(morphology) / COORDINATE_SCALE))
 
 
 def _within(moments: Float[np.ndarray, "2 2"], least: float, most: float) -> Float[np.ndarray, "2 2"]:

@@ -1,8 +1,11 @@
 """Priors on fluxes, centers and shape parameters: numpyro distributions."""
 
+from collections.abc import Callable, Iterable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -103,17 +106,20 @@ def as_prior(prior: AbstractLogPrior | dist.Distribution, around=None) -> Abstra
     return DistributionPrior(prior, name)
 
 
-def default_shape_priors() -> dict[str, dist.Distribution]:
-    """Return the priors of parameters that the user gave none for, by parameter name.
+_DEFAULT_SHAPES: dict[str, Callable[[], dist.Distribution]] = {
+    "center": lambda: dist.Normal(0.0, 0.3),
+    "half_light_radius": lambda: dist.LogNormal(np.log(2.5), 0.6),
+    "sigma": lambda: dist.LogNormal(np.log(2.0), 0.6),
+    "sersic_index": lambda: dist.Uniform(0.5, 6.0),
+    "ellipticity": lambda: dist.TruncatedNormal(0.0, 0.3, low=-0.7, high=0.7),
+}
+
+
+def default_shape_priors(kinds: Iterable[str] = tuple(_DEFAULT_SHAPES)) -> dict[str, dist.Distribution]:
+    """Return the priors of parameters that the user gave none for, by parameter name; of those among ``kinds``.
 
     Centers are displacements from the detection in pixels. Radii are log-normal around 2.5 pixels: the
     half-light radii of faint galaxies, 0.3-0.6 arcsec, on pixels of 0.2 arcsec. Ellipticity components stay
     within 0.7, which keeps the axis ratio above zero.
     """
-    return {
-        "center": dist.Normal(0.0, 0.3),
-        "half_light_radius": dist.LogNormal(jnp.log(2.5), 0.6),
-        "sigma": dist.LogNormal(jnp.log(2.0), 0.6),
-        "sersic_index": dist.Uniform(0.5, 6.0),
-        "ellipticity": dist.TruncatedNormal(0.0, 0.3, low=-0.7, high=0.7),
-    }
+    return {kind: _DEFAULT_SHAPES[kind]() for kind in kinds if kind in _DEFAULT_SHAPES}

@@ -12,6 +12,7 @@ from jaxtyping import Array, Complex, Float, Int
 from scoresample.models.morphology import AbstractMorphology
 from scoresample.models.psf import psf_transforms
 from scoresample.models.scene import Scene, stack
+from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.fft import fast_shape, shift_phase
 
 
@@ -191,6 +192,6 @@ def _make_group(scene, members, kind, box, psfs) -> SourceGroup:
         box=box,
         stamp=stamp,
         margin=margin,
-        transfer=jnp.asarray(transfer, jnp.result_type(dtype, jnp.complex64)),
-        origin=jnp.asarray(origin),
+        transfer=to_jax(transfer, jnp.result_type(dtype, jnp.complex64)),
+        origin=to_jax(origin),
     )

@@ -1,12 +1,12 @@
 """A source: a morphology at a place, with a spectrum."""
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from scoresample.errors import ShapeError
 from scoresample.models.morphology import AbstractMorphology, PixelMorphology
+from scoresample.numerics.arrays import to_jax
 
 
 class Source(eqx.Module):
@@ -100,4 +100,4 @@ def make_source(
     center = np.asarray(center, float)
     # Not round(), which sends halves to even numbers: boxes must move with their sources by any whole number.
     origin = np.floor(center - np.array(shape) / 2 + 1).astype(np.int32)
-    return Source(name, morphology, jnp.asarray(center), jnp.asarray(flux), origin, shape, object_id, parent)
+    return Source(name, morphology, to_jax(center), to_jax(flux), origin, shape, object_id, parent)

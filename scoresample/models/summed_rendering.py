@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float
 from scoresample.models.psf import psf_transforms
 from scoresample.models.rendering import Renderer, SourceGroup
 from scoresample.models.scene import Scene
+from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.fft import fast_shape
 
 
@@ -84,8 +85,8 @@ def make_summed_renderer(
     return SummedRenderer(
         renderer,
         grid,
-        jnp.asarray(psf / scene.model_psf.transform(grid), dtype) if True in kinds else None,
-        jnp.asarray(psf, dtype) if False in kinds else None,
+        to_jax(psf / scene.model_psf.transform(grid), dtype) if True in kinds else None,
+        to_jax(psf, dtype) if False in kinds else None,
     )
 
 

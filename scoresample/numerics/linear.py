@@ -9,6 +9,8 @@ import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Float
 
+from scoresample.numerics.arrays import to_jax
+
 
 class LowRankScale(eqx.Module):
     r"""A square root of a low-rank-plus-diagonal covariance, cheap to apply and to invert.
@@ -61,7 +63,8 @@ class LowRankScale(eqx.Module):
 
 def identity_scale(size: int, dtype=None) -> LowRankScale:
     """Return the map that changes nothing."""
-    return LowRankScale(jnp.ones(size, dtype), jnp.zeros((size, 0), dtype), jnp.ones(0, dtype))
+    dtype = jnp.result_type(float) if dtype is None else dtype
+    return LowRankScale(*(to_jax(a, dtype) for a in (np.ones(size), np.zeros((size, 0)), np.ones(0))))
 
 
 def scale_from_covariance(
@@ -74,9 +77,7 @@ def scale_from_covariance(
     """
     diagonal = np.sqrt(variance)
     directions, amplitude, _ = np.linalg.svd(factor / diagonal[:, None], full_matrices=False)
-    return LowRankScale(
-        jnp.asarray(diagonal), jnp.asarray(directions), jnp.asarray(np.sqrt(1 + amplitude**2))
-    )
+    return LowRankScale(to_jax(diagonal), to_jax(directions), to_jax(np.sqrt(1 + amplitude**2)))
 
 
 class DenseScale(eqx.Module):
@@ -135,7 +136,7 @@ def block_diagonal(scales: Sequence[LowRankScale]) -> LowRankScale:
     directions = scipy.linalg.block_diag(*(np.asarray(scale.directions) for scale in scales))
     return LowRankScale(
         jnp.concatenate([scale.diagonal for scale in scales]),
-        jnp.asarray(directions),
+        to_jax(directions),
         jnp.concatenate([scale.stretch for scale in scales]),
     )
 
@@ -162,9 +163,9 @@ def scale_of_posterior(
     values, directions = leading_eigenvectors(
         whitened_by(prior, information), prior.size, num_directions, dtype=np.float32
     )
-    as_dtype = lambda a: jnp.asarray(a, dtype)
+    as_dtype = lambda a: to_jax(a, dtype)
     stretch = 1 / np.sqrt(1 + np.maximum(values, 0))
-    inner = LowRankScale(jnp.ones(prior.size, dtype), as_dtype(directions), as_dtype(stretch))
+    inner = LowRankScale(as_dtype(np.ones(prior.size)), as_dtype(directions), as_dtype(stretch))
     return ProductScale(jax.tree.map(as_dtype, prior), inner)
 
 
@@ -220,4 +221,4 @@ def scale_from_precision(precision: Float[np.ndarray, "n n"], dtype) -> DenseSca
     """Return the scale whose covariance is the inverse of a positive definite matrix."""
     lower = scipy.linalg.cholesky(precision, lower=True, overwrite_a=True)
     inverse, _ = scipy.linalg.lapack.dtrtri(lower, lower=True, overwrite_c=True)
-    return DenseScale(jnp.asarray(inverse.T, dtype))
+    return DenseScale(to_jax(inverse.T, dtype))

@@ -1,6 +1,7 @@
-"""Linear algebra in one thread."""
+"""Threads: how many, and linear algebra in one."""
 
 import functools
+import os
 import threading
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
@@ -11,6 +12,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _ONE_AT_A_TIME = threading.RLock()
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def in_one_thread(function: Callable[P, T]) -> Callable[P, T]:

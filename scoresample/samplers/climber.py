@@ -53,7 +53,7 @@ class Climber(eqx.Module):
 
     @quick_jit
     def climb(self, density: AbstractDensity, whitening: Whitening, state: ClimbState, num_steps: int):
-        """Take steps in one compiled piece; return the state and rows of (log_prob, score rms, step rms)."""
+        """Take steps in one compiled piece; return the state, its position, and rows of (log_prob, score, step rms)."""
 
         def step(index, carry):
             state, rows = carry
@@ -66,7 +66,8 @@ class Climber(eqx.Module):
             return after, rows.at[index].set(row)
 
         rows = jnp.zeros((CHUNK, 3), state.z.dtype)
-        return jax.lax.fori_loop(0, jnp.asarray(num_steps), step, (state, rows))
+        state, rows = jax.lax.fori_loop(0, jnp.asarray(num_steps), step, (state, rows))
+        return state, whitening.position(state.z), rows
 
     def _lbfgs(self, density, whitening, state: ClimbState) -> ClimbState:
         trial = state.z + state.length * state.direction

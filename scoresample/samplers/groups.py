@@ -1,6 +1,5 @@
 """Chains in threads of their own: what is inside of a compiled loop runs on one core."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -8,6 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
+
+from scoresample.numerics.threads import num_cores
 
 
 def groups_of_chains(num_chains: int, together: bool) -> list[Int[Array, " chain"]]:
@@ -34,7 +35,7 @@ def side_by_side(
     """Return ``advance(chains)`` of each group, as many at a time as there are cores."""
     if len(groups) == 1:
         return [advance(groups[0])]
-    with ThreadPoolExecutor(min(len(groups), _num_cores())) as pool:
+    with ThreadPoolExecutor(min(len(groups), num_cores())) as pool:
         return list(pool.map(lambda chains: jax.block_until_ready(advance(chains)), groups))
 
 
@@ -48,8 +49,3 @@ def mean_of(parts: list[Any]):
     if len(parts) == 1:
         return parts[0]
     return jax.tree.map(lambda *some: (sum(some) / len(some)).astype(some[0].dtype), *parts)
-
-
-def _num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

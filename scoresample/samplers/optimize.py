@@ -13,7 +13,7 @@ from scoresample.errors import ConfigError
 from scoresample.samplers.climber import CHUNK, Climber
 from scoresample.samplers.endings import Deadline, RunEnded
 from scoresample.samplers.interruption import noting_ctrl_c
-from scoresample.samplers.whitening import add_curvature, local_whitening, positions_of
+from scoresample.samplers.whitening import add_curvature, local_whitening
 
 _DIRECTIONS = 50  # of curvature; L-BFGS finds more by itself
 _ROUND = 2  # chunks of L-BFGS before the scales are first measured anew; later twice as many
@@ -123,8 +123,8 @@ def find_map(
     method = ("lbfgs" if density.has_log_prob else "adam") if method == "auto" else method
     original = density.for_map(start)
     compiled = original.for_compilation()
-    whitening = local_whitening(original, start)
-    if whitening.size == 0:
+    size = sum(leaf.size for leaf in jax.tree.leaves(start))
+    if size == 0:
         empty = np.zeros(0)
         return MAPResult(start, "converged", MAPHistory(empty, empty, empty))
     climber = Climber(method, max_steps, learning_rate)
@@ -144,15 +144,14 @@ def find_map(
                     num_steps = min(CHUNK, max_steps - len(rows))
                     if num_steps == 0:
                         break
-                    state, chunk = climber.climb(compiled, whitening, state, num_steps)
+                    state, reached, chunk = climber.climb(compiled, whitening, state, num_steps)
                     rows.extend(np.asarray(chunk)[:num_steps])
-                    reached = jax.tree.map(lambda leaf: leaf[0], positions_of(whitening, state.z[None]))
                     bar.update(num_steps)
                     bar.set_postfix(log_prob=f"{rows[-1][0]:.2f}", score=f"{rows[-1][1]:.3g}")
                     status = _judge(rows[-num_steps:], tolerance, climber.method)
                     if status != "max_steps":
                         break
-                if method == "lbfgs" and status == "max_steps" and _is_flat(rows, tolerance, whitening.size):
+                if method == "lbfgs" and status == "max_steps" and _is_flat(rows, tolerance, size):
                     status = "converged"
         except KeyboardInterrupt:
             status = "interrupted"

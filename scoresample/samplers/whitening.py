@@ -91,9 +91,10 @@ def local_whitening(density: AbstractDensity, center: Position, bent: bool = Fal
 
     ``bent`` says whether it is to have the density's bends.
     """
-    flat, _ = flatten(center)
-    blocks = density.local_scale(center) if flat.size else None
-    rest = identity_scale(flat.size, flat.dtype)
+    leaves = jax.tree.leaves(center)
+    size = sum(leaf.size for leaf in leaves)
+    blocks = density.local_scale(center) if size else None
+    rest = identity_scale(size, jnp.result_type(*leaves) if leaves else None)
     if blocks is None:
         return Whitening(center, None, (), rest, {})
     groups, scales = zip(*blocks, strict=True)
