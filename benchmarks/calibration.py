@@ -44,14 +44,15 @@ LABELS = {"star_2.center": "center", "light": "total"}
 NARROW = 0.7
 
 
-def make_model(prior="gaussian"):
+def make_model(prior="gaussian", inverse_variance=1.0):
     """Return the model of two galaxies and a star, on an observation that gives PSFs and noise alone."""
     y, x = np.indices((13, 13)) - 6
     psfs = np.stack([np.exp(-0.5 * (y**2 + x**2) / s**2) / (2 * np.pi * s**2) for s in SEEING])
     y, x = np.indices(SHAPE)
     spots = np.stack([np.exp(-0.5 * ((y - a) ** 2 + (x - b) ** 2) / 6) / (12 * np.pi) for a, b in CENTERS])
     images = np.einsum("kb,kyx->byx", np.asarray(FLUX.loc), spots)
-    observation = make_observation(images, np.ones((len(BANDS), *SHAPE)), psfs, BANDS, flux_unit="nJy")
+    weights = np.full((len(BANDS), *SHAPE), inverse_variance)
+    observation = make_observation(images, weights, psfs, BANDS, flux_unit="nJy")
     catalog = make_catalog(CENTERS, is_star=[False, False, True])
     scene = ss.initialize_scene(observation, catalog, box_sizes=(BOX,))
     return ss.Posterior(scene, observation, flux=FLUX, background=BACKGROUND, image=ss.load_prior(prior))

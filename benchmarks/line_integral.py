@@ -1,7 +1,8 @@
 """Samplers that know a part of the density by its score alone, against the same density and against known moments.
 
-    python benchmarks/line_integral.py            writes benchmarks/line_integral.csv; two to three hours
-    python benchmarks/line_integral.py --table    prints the tables of docs/sampling.md from it
+    python benchmarks/line_integral.py                    writes benchmarks/line_integral.csv; 15 minutes on 2 cores
+    python benchmarks/line_integral.py --step-sizes 12    writes line_integral_steps.csv: step sizes of 12 warm-ups each
+    python benchmarks/line_integral.py --table            prints the tables of docs/sampling.md from both
 
 A row for each target, number of dimensions and method that is not in the file yet. Targets are products of many alike
 factors, whose moments are known by quadrature or in closed form; deviations are means over all factors, in percent of
@@ -24,6 +25,7 @@ import scoresample as ss
 from scoresample.samplers.energies import Quadrature
 
 STORED = pathlib.Path(__file__).parent / "line_integral.csv"
+STEPS_STORED = pathlib.Path(__file__).parent / "line_integral_steps.csv"
 SIZES = (16, 256, 1024, 4096)
 CHAINS = 8
 COORDINATE_DRAWS = 2_400_000
@@ -228,6 +230,54 @@ def wanted() -> list[tuple]:
     return rows + [("log-normal", CONTROLLED_AT, "NUTS, score", c) for c in CURLS]
 
 
+STEPS_OF = {
+    "density": {"energy": "log_prob"},
+    "score, Simpson": {},
+    "score, Gauss-Legendre": {"quadrature": "gauss4"},
+}
+"""How the energies are known whose step sizes are compared: the last has next to no error of quadrature."""
+
+
+def step_sizes(turns: int, output: pathlib.Path) -> None:
+    """Store the step size that each warm-up ends with, and the acceptance of 50 draws, of turns not stored yet."""
+    rows = pd.read_csv(output).to_dict("records") if output.exists() else []
+    done = {(row["target"], row["sampler"], row["energy"], row["turn"]) for row in rows}
+    for name, make in TARGETS.items():
+        target = make(CONTROLLED_AT)
+        for sampler in (ss.NUTS, ss.HMC):
+            for energy, options in STEPS_OF.items():
+                told = density(target, whole=energy == "density")
+                kernel = sampler(integrator="leapfrog", **options)
+                for turn in range(turns):
+                    at = name, sampler.__name__, energy, turn
+                    if at in done:
+                        continue
+                    draws = run(jax.random.key(100 + turn), target, told, kernel, CONTROLLED_AT, 50)
+                    found = draws.settings["step_size"], float(np.mean(draws.stats["acceptance_rate"]))
+                    names = "target", "sampler", "energy", "turn", "step_size", "acceptance"
+                    rows.append(dict(zip(names, at + found, strict=True)))
+                    pd.DataFrame(rows).to_csv(output, index=False, float_format="%.5g")
+
+
+def step_size_table(rows: pd.DataFrame) -> str:
+    """Return by how much step sizes by the score are larger than those by the density, in Markdown."""
+    lines = ["| target | sampler | Simpson: step size, % | acceptance | Gauss-Legendre: step size, % | acceptance |",
+             "|---|---|---|---|---|---|"]  # fmt: skip
+    for (target, sampler), some in rows.groupby(["target", "sampler"], sort=False):
+        cells = []
+        of = {energy: part.sort_values("turn") for energy, part in some.groupby("energy")}
+        for energy in list(STEPS_OF)[1:]:
+            logs = [np.log(of[which]["step_size"].to_numpy()) for which in (energy, "density")]
+            error = np.sqrt(sum(log.var(ddof=1) / log.size for log in logs))
+            moved = [of[which]["acceptance"].mean() for which in (energy, "density")]
+            cells += [
+                f"{100 * (logs[0].mean() - logs[1].mean()):+.1f} +- {100 * error:.1f}",
+                f"{moved[0]:.3f}, {moved[1]:.3f}",
+            ]
+        lines.append(f"| {target} | {sampler} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def tables(rows: pd.DataFrame) -> str:
     """Return the tables of the docs in Markdown."""
     off = lambda row: (
@@ -237,6 +287,7 @@ def tables(rows: pd.DataFrame) -> str:
     lines = [f"| target | D | sampler | by the score: {columns} | by the density: {columns} | acceptance | step size |",
              "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
     plain = rows[rows["curl"] == 0].set_index(["target", "size", "method"])
+    plain = plain.loc[[at[:3] for at in wanted() if not at[3]]]
     for (target, size, method), row in plain.iterrows():
         if not method.endswith(", score"):
             continue
@@ -271,12 +322,16 @@ def main(arguments=None):
     """Measure what is not in the file yet, row by row; or print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--table", action="store_true")
-    parser.add_argument("--output", type=pathlib.Path, default=STORED)
+    parser.add_argument("--step-sizes", type=int, metavar="TURNS")
+    parser.add_argument("--output", type=pathlib.Path)
     options = parser.parse_args(arguments)
+    if options.step_sizes:
+        return step_sizes(options.step_sizes, options.output or STEPS_STORED)
+    options.output = options.output or STORED
     rows = pd.read_csv(options.output).to_dict("records") if options.output.exists() else []
     if options.table:
-        print(tables(pd.DataFrame(rows)))
-        return
+        print(tables(pd.DataFrame(rows)), step_size_table(pd.read_csv(STEPS_STORED)), sep="\n\n")
+        return None
     done = {(row["target"], row["size"], row["method"], row["curl"]) for row in rows}
     for name, size, method, c in wanted():
         if (name, size, method, c) in done:

@@ -43,6 +43,21 @@ def test_with_the_score_alone_means_and_widths_are_right_and_those_of_the_densit
         assert abs(np.log(ratio).mean()) < 0.025  # altogether they agree
 
 
+def test_step_sizes_and_acceptance_are_those_of_the_density(rows):
+    steps = pd.read_csv(study.STEPS_STORED)
+    assert steps.groupby(["target", "sampler", "energy"]).size().tolist() == [12] * 6 * len(study.TARGETS)
+    steps["log"] = np.log(steps["step_size"])
+    mean = steps.groupby(["energy", "target", "sampler"])[["log", "acceptance"]].mean()
+    for energy in ("score, Simpson", "score, Gauss-Legendre"):
+        off = (mean.loc[energy] - mean.loc["density"]).abs()
+        assert off["log"].max() < 0.05 and off["acceptance"].max() < 0.015
+    # A rule that is wrong by what the accepted energies are wrong by has steps of its own.
+    at = rows[(rows["size"] == study.CONTROLLED_AT) & (rows["curl"] == 0)].set_index(["method", "target"])[
+        "step_size"
+    ]
+    assert np.abs(np.log(at["NUTS, trapezoid"] / at["NUTS, density"])).max() > 0.05
+
+
 def test_wrong_energies_fail_on_every_target(rows):
     for name in study.CONTROLS:
         wrong = rows[rows["method"] == name]
