@@ -45,7 +45,11 @@ NARROW = 0.7
 
 
 def make_model(prior="gaussian", inverse_variance=1.0):
-    """Return the model of two galaxies and a star, on an observation that gives PSFs and noise alone."""
+    """Return the model of two galaxies and a star, on an observation that gives PSFs and noise alone.
+
+    ``prior`` is one or the name of one.
+    """
+    prior = ss.load_prior(prior) if isinstance(prior, str) else prior
     y, x = np.indices((13, 13)) - 6
     psfs = np.stack([np.exp(-0.5 * (y**2 + x**2) / s**2) / (2 * np.pi * s**2) for s in SEEING])
     y, x = np.indices(SHAPE)
@@ -55,7 +59,7 @@ def make_model(prior="gaussian", inverse_variance=1.0):
     observation = make_observation(images, weights, psfs, BANDS, flux_unit="nJy")
     catalog = make_catalog(CENTERS, is_star=[False, False, True])
     scene = ss.initialize_scene(observation, catalog, box_sizes=(BOX,))
-    return ss.Posterior(scene, observation, flux=FLUX, background=BACKGROUND, image=ss.load_prior(prior))
+    return ss.Posterior(scene, observation, flux=FLUX, background=BACKGROUND, image=prior)
 
 
 def rank_scene(seed, prior="gaussian"):

@@ -25,7 +25,8 @@ from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.diagnostics.modes import data_modes
-from scoresample.models.gaussian_prior import load_gaussian_prior
+from scoresample.models.load import load_prior
+from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.initialization import gaussian_morphology, initialize_scene
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
@@ -42,15 +43,17 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("figure", type=Path)
     parser.add_argument("--scene", type=Path)
+    parser.add_argument("--prior", default="log-gaussian")
     arguments = parser.parse_args()
     path = arguments.scene
     observation, catalog = load_demo() if path is None else (read_observation(path), read_catalog(path))
-    half_masked(observation, catalog, arguments.figure)
+    prior = load_prior(arguments.prior)
+    half_masked(observation, catalog, prior, arguments.figure)
     if path is None:
-        trends()
+        trends(prior)
 
 
-def half_masked(observation: Observation, catalog: Catalog, figure: Path) -> None:
+def half_masked(observation: Observation, catalog: Catalog, prior: AbstractLogPrior, figure: Path) -> None:
     scene = initialize_scene(observation, catalog)
     images = [
         k for k, source in enumerate(scene.sources) if source.parameters.keys() & {f"{source.name}.image"}
@@ -72,7 +75,7 @@ def half_masked(observation: Observation, catalog: Catalog, figure: Path) -> Non
     for (what, given), path in zip(
         scenes.items(), (figure, figure.with_stem(f"{figure.stem}-masked")), strict=True
     ):
-        posterior = Posterior(*given, image=load_gaussian_prior())
+        posterior = Posterior(*given, image=prior)
         best = find_map(posterior, progress=False)
         hall = hallucination_score(jax.random.key(0), posterior, best)
         plot_hallucination(posterior, best, hall, path)
@@ -111,14 +114,16 @@ def auc(scores, dark) -> float:
     return (ranks.sum() - ranks.size * (ranks.size + 1) / 2) / (ranks.size * np.sum(~dark))
 
 
-def trends() -> None:
+def trends(prior: AbstractLogPrior) -> None:
     for flux in FLUXES:
-        print(f"flux {flux:6g} alone:     ", _grades(galaxies(flux, None)))
+        print(f"flux {flux:6g} alone:     ", _grades(galaxies(prior, flux, None)))
     for distance in DISTANCES:
-        print(f"flux {FLUXES[-1]:6g}, {distance:4g} px away: ", _grades(galaxies(FLUXES[-1], distance)))
+        print(
+            f"flux {FLUXES[-1]:6g}, {distance:4g} px away: ", _grades(galaxies(prior, FLUXES[-1], distance))
+        )
 
 
-def galaxies(flux: float, distance: float | None) -> Posterior:
+def galaxies(prior: AbstractLogPrior, flux: float, distance: float | None) -> Posterior:
     """Return a galaxy of 15 x 15 pixels in two bands with noise of 1 per pixel, alone or beside its like."""
     shape, rng, spectrum = (24, 32), np.random.default_rng(0), np.array([0.6, 1.0])
     centers = [np.array([11.0, 9.0]), *([] if distance is None else [np.array([11.0, 9.0 + distance])])]
@@ -131,7 +136,7 @@ def galaxies(flux: float, distance: float | None) -> Posterior:
         for k, center in enumerate(centers)
     )
     scene = Scene(observation.frame, sources, jnp.zeros(2), GaussianPSF(0.7))
-    return Posterior(scene, observation, image=load_gaussian_prior())
+    return Posterior(scene, observation, image=prior)
 
 
 def _spot(shape, center, sigma):

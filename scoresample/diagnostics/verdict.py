@@ -118,6 +118,10 @@ class Diagnosis(NamedTuple):
         return f"E-BFMI by chain: {bfmi}; divergences: {self.num_divergences}"
 
 
+LEAST_OF_ACCEPTANCE = 0.75
+"""Of the acceptance that warm-up asks for; below, a note says so."""
+
+
 def diagnose(
     draws: Draws,
     *,
@@ -170,6 +174,7 @@ def diagnose(
     run_reasons = _run_reasons(draws, bfmi, divergences, min_bfmi, max_divergences)
     too_long, notes = _on_unadjusted(draws, min_acceptance_unadjusted)
     run_reasons += too_long
+    notes += _on_acceptance(draws)
     found = audit_of(draws) if audited is True else audited or None
     if found is not None:
         notes += (str(found),)
@@ -236,6 +241,19 @@ def _on_unadjusted(draws: Draws, least: float) -> tuple[tuple[str, ...], tuple[s
             "take a smaller step_size",
         ), (note,)
     return (), (note,)
+
+
+def _on_acceptance(draws: Draws) -> tuple[str, ...]:
+    """Return what is to be known of draws that accept far fewer moves than their warm-up asked for."""
+    sampler = draws.settings.get("sampler", {})
+    asked = sampler.get("target_acceptance") if sampler.get("step_size") is None else None
+    rate = np.asarray(draws.stats.get("acceptance_rate", ()), float)
+    if asked is None or not rate.size or np.mean(rate) > LEAST_OF_ACCEPTANCE * asked:
+        return ()
+    return (
+        f"of the moves {np.mean(rate):.2f} are accepted, where warm-up asked for {asked:g}: its steps were found where "
+        "chains are no more; take a longer warm-up",
+    )
 
 
 def _on_curl(found: Audit, most: float) -> tuple[str, ...]:

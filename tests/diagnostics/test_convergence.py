@@ -269,3 +269,17 @@ def test_a_scene_without_draws_is_a_reason(scene_draws):
         scene_draws._replace(position=cut, derived=derived, stats=stats, status="interrupted")
     )
     assert not diagnosis.converged and len(diagnosis.table) == 9
+
+
+@pytest.mark.parametrize(
+    ("rate", "asked", "noted"), [(0.44, 0.8, True), (0.75, 0.8, False), (0.44, None, False)]
+)
+def test_steps_that_fit_the_warm_up_alone_are_noted(rng, rate, asked, noted):
+    draws = plain_draws(
+        rng, settings={"sampler": {"name": "HMC", "target_acceptance": asked}, "num_kept": NUM_DRAWS}
+    )
+    rates = np.full((NUM_CHAINS, NUM_DRAWS), rate)
+    diagnosis = diagnose(draws._replace(stats=draws.stats | {"acceptance_rate": rates}))
+    assert diagnosis.converged
+    expected = "of the moves 0.44 are accepted, where warm-up asked for 0.8"
+    assert any(expected in note for note in diagnosis.notes) == noted

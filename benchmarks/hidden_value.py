@@ -1,0 +1,151 @@
+"""One scene, one network: sampled by the value of its density, and by its score alone.
+
+    python -m benchmarks.hidden_value hsc_cosmos_35.npz            writes hidden_value.csv; 30 minutes on a core
+    python -m benchmarks.hidden_value hsc_cosmos_35.npz --table    prints the table of docs/sampling.md from it
+
+Scenes show images with the noise of the prior `galaxies`, as they do with a network of which only the score is known.
+`value 0` is what a prior does to HMC that has a score and claims a log density of 0. `annealed` goes down the noise
+levels of the prior in the first half of the warm-up, and ends with accepted or rejected moves at the lowest.
+"""
+
+import argparse
+import pathlib
+import time
+
+import jax
+import numpy as np
+import pandas as pd
+from arviz_stats.base import array_stats
+
+import scoresample as ss
+from scoresample.models.learned_prior import LearnedPrior
+from scoresample.samplers.energies import Quadrature
+
+STORED = pathlib.Path(__file__).parent / "hidden_value.csv"
+
+
+class ValueZero(ss.HMC):
+    """The leapfrog of a score whose prior claims that its log density is 0."""
+
+    @property
+    def rule(self):
+        return Quadrature(0.0, (), ())
+
+
+METHODS = {
+    "value": (ss.HMC(), True, 150, 800),
+    "score alone": (ss.HMC(), False, 150, 800),
+    "value 0": (ValueZero(), False, 150, 100),
+    "annealed": (ss.AnnealedLangevin(), True, 400, 4000),
+}
+"""Sampler, whether it is told the value, steps of warm-up, draws."""
+
+
+def hidden(prior: LearnedPrior, scene: ss.Scene) -> dict[str, ss.ScorePrior]:
+    """Return the prior of the image of each source, as a score alone."""
+    score = prior.score
+    free = [source for source in scene.sources if f"{source.name}.image" in scene.parameters]
+    return {
+        f"{source.name}.image": ss.ScorePrior(score, source.shape, noise_level=prior.noise_level)
+        for source in free
+    }
+
+
+def measure(method: str, posterior: ss.Posterior, start) -> list[dict]:
+    """Return a row for each flux: mean and standard deviation, with their Monte-Carlo errors."""
+    sampler, _, num_warmup, num_draws = METHODS[method]
+    begun = time.perf_counter()
+    draws = ss.sample(
+        jax.random.key(11 + list(METHODS).index(method)), posterior, sampler, start=start, num_warmup=num_warmup,
+        num_draws=num_draws, progress=False,
+    )  # fmt: skip
+    seconds = time.perf_counter() - begun
+    flux, rows = np.asarray(draws.derived["flux"], float), []
+    about = {"status": draws.status, "step_size": draws.settings["step_size"], "seconds": seconds}
+    for k, name in enumerate(posterior.scene.objects):
+        for b, band in enumerate(posterior.observation.frame.bands):
+            x = flux[:, :, k, b]
+            found = {
+                "mean": x.mean(), "mean_error": array_stats.mcse_mean(x), "sd": x.std(ddof=1),
+                "sd_error": array_stats.mcse_sd(x), "ess": array_stats.ess(x), "r_hat": array_stats.rhat(x),
+            }  # fmt: skip
+            rows.append({"method": method, "object": name, "band": band, **found, **about})
+    return rows
+
+
+def compare(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return how far means and sds of each method are from those by value: in Monte-Carlo errors, and in sds."""
+    at = rows.set_index(["method", "object", "band"])
+    exact, found = at.loc["value"], []
+    for method in METHODS:
+        if method == "value" or method not in at.index:
+            continue
+        one = at.loc[method]
+        row = {"method": method}
+        for what in ("mean", "sd"):
+            off = one[what] - exact[what]
+            error = np.sqrt(one[f"{what}_error"] ** 2 + exact[f"{what}_error"] ** 2)
+            row |= {
+                f"{what}, errors rms": np.sqrt(np.mean((off / error) ** 2)),
+                f"{what}, errors largest": (off / error).abs().max(),
+                f"{what}, sds rms": np.sqrt(np.mean((off / exact["sd"]) ** 2)),
+            }
+        found.append(row)
+    return pd.DataFrame(found).set_index("method")
+
+
+def table(rows: pd.DataFrame) -> str:
+    """Return the comparison in Markdown."""
+    lines = [
+        "| method | step size | largest R-hat, smallest ESS | means off by: in errors, rms and largest; in sds, rms | sds |",
+        "|---|---|---|---|---|",
+    ]
+    found = compare(rows)
+    for method, some in rows.groupby("method", sort=False):
+        cells = ["", ""]
+        if method in found.index:
+            one = found.loc[method]
+            cells = [
+                f"{one[f'{w}, errors rms']:.2f}, {one[f'{w}, errors largest']:.1f}; {one[f'{w}, sds rms']:.3f}"
+                for w in ("mean", "sd")
+            ]
+        lines.append(
+            f"| {method} | {some['step_size'].iloc[0]:.3g} | {some['r_hat'].max():.3f}, {some['ess'].min():.0f} | "
+            + " | ".join(cells)
+            + " |"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments=None):
+    """Measure the methods that are not in the file yet; or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("scene")
+    parser.add_argument("--table", action="store_true")
+    parser.add_argument("--output", type=pathlib.Path, default=STORED)
+    options = parser.parse_args(arguments)
+    rows = pd.read_csv(options.output).to_dict("records") if options.output.exists() else []
+    if options.table:
+        print(table(pd.DataFrame(rows)))
+        return
+    observation, catalog = ss.read_observation(options.scene), ss.read_catalog(options.scene)
+    scene = ss.initialize_scene(observation, catalog)
+    prior = ss.load_prior("galaxies", hides_noise=False)
+    told = {
+        True: ss.Posterior(scene, observation, image=prior),
+        False: ss.Posterior(scene, observation, priors=hidden(prior, scene)),
+    }
+    best = ss.find_map(told[True], progress=False)
+    print("MAP", best.status, flush=True)
+    for method, (_, by_value, *_) in METHODS.items():
+        if method in {row["method"] for row in rows}:
+            continue
+        rows += measure(method, told[by_value], best.position)
+        print(
+            method, *(f"{what} {rows[-1][what]}" for what in ("status", "step_size", "seconds")), flush=True
+        )
+        pd.DataFrame(rows).to_csv(options.output, index=False, float_format="%.6g")
+
+
+if __name__ == "__main__":
+    main()
