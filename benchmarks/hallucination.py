@@ -25,9 +25,9 @@ from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.diagnostics.modes import data_modes
+from scoresample.models.initialization import gaussian_morphology, initialize_scene
 from scoresample.models.load import load_prior
 from scoresample.models.priors import AbstractLogPrior
-from scoresample.models.initialization import gaussian_morphology, initialize_scene
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source

@@ -151,8 +151,10 @@ def main(arguments=None):
     print(f"given the first observation: R-hat {ss.diagnose(draws).table['r_hat'].max():.4f}", flush=True)
     for seed in range(options.scenes):
         paths = [path for path in PATHS if (seed, path) not in {(row["seed"], row["path"]) for row in rows}]
-        rows += rank_scene(seed, draws, first, models, paths) if paths else []
-        print(*(f"{rows[-1][name]}" for name in ("seed", "path", "r_hat", "ess")), flush=True)
+        if not paths:
+            continue
+        rows = sorted(rows + rank_scene(seed, draws, first, models, paths), key=lambda row: row["seed"])
+        print(seed, *paths, flush=True)
         pd.DataFrame(rows).to_csv(options.output, index=False, float_format="%.5g")
 
 
