@@ -1,7 +1,7 @@
 """One scene, one network: sampled by the value of its density, and by its score alone.
 
     python -m benchmarks.hidden_value hsc_cosmos_35.npz            writes hidden_value.csv; 30 minutes on a core
-    python -m benchmarks.hidden_value hsc_cosmos_35.npz --table    prints the table of docs/sampling.md from it
+    python -m benchmarks.hidden_value hsc_cosmos_35.npz --table    prints how the others differ from the first
 
 Scenes show images with the noise of the prior `galaxies`, as they do with a network of which only the score is known.
 `value 0` is what a prior does to HMC that has a score and claims a log density of 0. `annealed` goes down the noise
@@ -58,9 +58,11 @@ def measure(method: str, posterior: ss.Posterior, start) -> list[dict]:
         num_draws=num_draws, progress=False,
     )  # fmt: skip
     seconds = time.perf_counter() - begun
+    print(
+        f"{method}: {draws.status} after {seconds:.0f} s, step size {draws.settings['step_size']}", flush=True
+    )
     flux, rows = np.asarray(draws.derived["flux"], float), []
     if not flux.size:  # warm-up already came to an end
-        print(f"{method}: {draws.status}", flush=True)
         return []
     about = {"status": draws.status, "step_size": draws.settings["step_size"], "seconds": seconds}
     for k, name in enumerate(posterior.scene.objects):
@@ -141,9 +143,6 @@ def main(arguments=None):
         if method in {row["method"] for row in rows}:
             continue
         rows += measure(method, told[by_value], best.position)
-        print(
-            method, *(f"{what} {rows[-1][what]}" for what in ("status", "step_size", "seconds")), flush=True
-        )
         pd.DataFrame(rows).to_csv(options.output, index=False, float_format="%.6g")
 
 

@@ -21,6 +21,7 @@ import pandas as pd
 
 import scoresample as ss
 from benchmarks import calibration
+from scoresample.diagnostics.coverage import uniformity
 from scoresample.diagnostics.simulation import draw_truth, observe, quantities, with_images
 from scoresample.models.learned_prior import LearnedPrior
 from scoresample.models.priors import AbstractPrior
@@ -32,7 +33,6 @@ PATHS = ("value", "score alone")
 FIRST_WEIGHT, SECOND_WEIGHT = 0.25, 1.0
 NUM_SCENES = 64
 LEAST = np.array([0.0, 0.0, -np.inf])
-NARROW = 0.7
 LEAST_ESS = 100
 """Of every flux; where 4 x 200 draws have less, chains go on."""
 
@@ -56,7 +56,7 @@ def first_draws(prior: LearnedPrior) -> tuple[ss.Draws, np.ndarray]:
     return draws, first
 
 
-def observe_again(seed: int, draws: ss.Draws, first: np.ndarray):
+def observe_again(seed: int, draws: ss.Draws, first: np.ndarray, second: ss.Posterior):
     """Return the exact quantities of one of some draws, and both observations of it together."""
     key_flux, key_noise = jax.random.split(jax.random.fold_in(jax.random.key(21), seed))
     posterior, (num_chains, num_draws) = draws.density, draws.derived["flux"].shape[:2]
@@ -66,7 +66,7 @@ def observe_again(seed: int, draws: ss.Draws, first: np.ndarray):
     amplitudes = posterior.draw_amplitudes(key_flux, columns, truth)
     exact = quantities(posterior.for_compilation(), truth, amplitudes)
     images = np.einsum("bk,kbp->bp", amplitudes, columns).reshape(first.shape)
-    again = observe(key_noise, calibration.make_model("gaussian", SECOND_WEIGHT), images)
+    again = observe(key_noise, second, images)
     both = (FIRST_WEIGHT * first + SECOND_WEIGHT * again) / (FIRST_WEIGHT + SECOND_WEIGHT)
     return {name: np.asarray(value, np.float64) for name, value in exact.items()}, both
 
@@ -75,7 +75,7 @@ def rank_scene(
     seed: int, draws: ss.Draws, first: np.ndarray, models: dict[str, ss.Posterior], paths
 ) -> list[dict]:
     """Observe one of some draws once more, and return rows: how it ranks among draws given both observations."""
-    exact, both = observe_again(seed, draws, first)
+    exact, both = observe_again(seed, draws, first, models["second"])
     best, rows = ss.find_map(with_images(models["value"], both), progress=False), []
     for path in paths:
         key_sample, key_rank = jax.random.split(
@@ -98,10 +98,7 @@ def _are_enough(draws: ss.Draws) -> bool:
 def _row(key, exact, found: ss.Draws) -> dict[str, float]:
     uniform = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     right = score_scene(uniform, exact, found, LEAST)
-    flux = found.derived["flux"]
-    middle = flux.mean(axis=(0, 1))
-    narrow = found._replace(derived=found.derived | {"flux": middle + NARROW * (flux - middle)})
-    wrong = score_scene(uniform, exact, narrow, LEAST)
+    wrong = score_scene(uniform, exact, calibration.narrowed(found), LEAST)
     row = {name: right[name] for name in ("kept", "r_hat", "ess")} | right["others"]
     for one, other in zip(right["fluxes"], wrong["fluxes"], strict=True):
         label = f"flux[{one['object']}, {one['band']}]"
@@ -111,8 +108,6 @@ def _row(key, exact, found: ss.Draws) -> dict[str, float]:
 
 def table(rows: pd.DataFrame) -> str:
     """Return what the ranks say, in Markdown."""
-    from scoresample.diagnostics.coverage import uniformity
-
     lines = [
         "| path | scenes | 68, 95 % intervals hold | tests | smallest p | largest R-hat, smallest ESS |",
         "|---|---|---|---|---|---|",
@@ -147,6 +142,7 @@ def main(arguments=None):
     prior = ss.load_prior("galaxies", hides_noise=False)
     weight = FIRST_WEIGHT + SECOND_WEIGHT
     models = {path: calibration.make_model(told(path, prior), weight) for path in PATHS}
+    models["second"] = calibration.make_model("gaussian", SECOND_WEIGHT)  # for its noise alone
     draws, first = first_draws(prior)
     print(f"given the first observation: R-hat {ss.diagnose(draws).table['r_hat'].max():.4f}", flush=True)
     for seed in range(options.scenes):

@@ -11,6 +11,7 @@ from scoresample.density.likelihood import Likelihood, fit_fluxes
 from scoresample.density.parameters import Parameter
 from scoresample.errors import ConfigError
 from scoresample.models.priors_numpyro import DistributionPrior, FlatPrior, describe
+from scoresample.models.rendering import Renderer
 from scoresample.models.scene import Scene
 from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.compiling import jit_to_run_once
@@ -212,7 +213,7 @@ def _ties(scene: Scene, likelihood: Likelihood) -> Float[np.ndarray, "band colum
         return ties
     fitted = fit_fluxes(likelihood, scene.parameters)
     flux, error = (np.asarray(a, float)[:, :num_sources] for a in (fitted.mean, fitted.unit))
-    sums = np.array(_totals(scene), float)
+    sums = np.asarray(_totals(likelihood.renderer, scene.parameters), float)
     for index in range(len(scene.objects)):
         members = np.flatnonzero(membership == index)
         if members.size == 1:
@@ -230,8 +231,8 @@ def _ties(scene: Scene, likelihood: Likelihood) -> Float[np.ndarray, "band colum
 
 
 @jit_to_run_once
-def _totals(scene: Scene) -> list[Array]:
-    return [source.morphology.total for source in scene.sources]
+def _totals(renderer: Renderer, values: dict[str, Array]) -> Float[Array, " source"]:
+    return renderer.totals(values)
 
 
 def _unknown(likelihood: Likelihood, ties: Float[np.ndarray, "band column column"]):

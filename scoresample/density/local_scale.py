@@ -1,7 +1,6 @@
 """How wide a posterior is around a position, closely enough to let samplers take long steps."""
 
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import jax
@@ -23,7 +22,7 @@ from scoresample.numerics.linear import (
     scale_from_precision,
     scale_of_posterior,
 )
-from scoresample.numerics.threads import in_one_thread, num_cores
+from scoresample.numerics.threads import in_one_thread, side_by_side
 
 if TYPE_CHECKING:
     from scoresample.density.posterior import Posterior
@@ -75,8 +74,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
             scale = _scale_of(priors, information, beside, dtype, dense=size <= MAX_DENSE)
         return names, scale
 
-    with ThreadPoolExecutor(num_cores()) as pool:
-        blocks = list(pool.map(block_of, _images_by_object(posterior, free)))
+    blocks = side_by_side(block_of, _images_by_object(posterior, free))
     used = {name for names, _ in blocks for name in names}
     return blocks + [((name,), p.scale()) for name, p in free.items() if name not in used]
 
@@ -144,10 +142,6 @@ def _scale_of(priors: list[LowRankScale], information: Information, beside, dtyp
 
     ``beside`` has, of each image, what the numbers in front of its pixels do to those.
     """
-    if dense and all(b is None for b in beside):
-        return scale_from_precision(
-            information.dense() + scipy.linalg.block_diag(*map(dense_precision, priors)), dtype
-        )
     pixels = [scale.size - (0 if b is None else b.shape[1]) for scale, b in zip(priors, beside, strict=True)]
     itself = [scipy.sparse.eye_array(n) for n in pixels]
     moves = scipy.sparse.block_diag([
@@ -155,7 +149,9 @@ def _scale_of(priors: list[LowRankScale], information: Information, beside, dtyp
         for one, b in zip(itself, beside, strict=True)
     ]).tocsr()  # fmt: skip
     if dense:
-        known = moves.T @ (information.dense() @ moves)
+        known = information.dense()
+        if any(b is not None for b in beside):
+            known = moves.T @ (known @ moves)
         return scale_from_precision(known + scipy.linalg.block_diag(*map(dense_precision, priors)), dtype)
     moves = moves.astype(np.float32)
     product = lambda v: moves.T @ information.apply(moves @ v)

@@ -1,14 +1,17 @@
-"""Threads: how many, and linear algebra in one."""
+"""Threads: things side by side, and linear algebra in one."""
 
 import functools
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+import jax
 from threadpoolctl import threadpool_limits
 
 P = ParamSpec("P")
+S = TypeVar("S")
 T = TypeVar("T")
 
 _ONE_AT_A_TIME = threading.RLock()
@@ -17,6 +20,14 @@ _ONE_AT_A_TIME = threading.RLock()
 def num_cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def side_by_side(function: Callable[[S], T], items: list[S]) -> list[T]:
+    """Return ``function(item)`` of each item, as many at a time as there are cores."""
+    if len(items) < 2:
+        return [function(item) for item in items]
+    with ThreadPoolExecutor(min(len(items), num_cores())) as pool:
+        return list(pool.map(lambda item: jax.block_until_ready(function(item)), items))
 
 
 def in_one_thread(function: Callable[P, T]) -> Callable[P, T]:

@@ -7,6 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 
+def num_elements(tree: PyTree[Float[Array, "..."]]) -> int:
+    """Return how many numbers all leaves have together."""
+    return sum(jnp.size(leaf) for leaf in jax.tree.leaves(tree))
+
+
 def flatten(tree: PyTree[Float[Array, "..."]]) -> tuple[Float[Array, " n"], Callable]:
     """Return all leaves in one vector, and the function that undoes it."""
     leaves, structure = jax.tree.flatten(tree)

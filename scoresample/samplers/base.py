@@ -4,7 +4,6 @@ import abc
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position
@@ -137,8 +136,3 @@ class AbstractKernel(AbstractSampler):
 def settings_of(sampler: AbstractSampler) -> dict[str, Any]:
     """Return name and fields of a sampler as plain values."""
     return {"name": sampler.name} | {f: getattr(sampler, f) for f in sampler.__dataclass_fields__}
-
-
-def num_leaves_elements(position: Position) -> int:
-    """Return the number of free coordinates of a position."""
-    return sum(leaf.size for leaf in jax.tree.leaves(position))

@@ -8,9 +8,10 @@ from jaxtyping import Array, Int, Key, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity
 from scoresample.numerics.compiling import jit_to_run_once, quick_jit
+from scoresample.numerics.threads import side_by_side
 from scoresample.samplers.adaptation import AdaptationState, WindowAdaptation
 from scoresample.samplers.base import AbstractKernel
-from scoresample.samplers.groups import groups_of_chains, join, mean_of, part_of, side_by_side
+from scoresample.samplers.groups import groups_of_chains, join, mean_of, part_of
 from scoresample.samplers.integrators import MAX_ROTATION, Integrator, leapfrog, rotation
 from scoresample.samplers.whitening import Whitening
 

@@ -1,14 +1,10 @@
 """Chains in threads of their own: what is inside of a compiled loop runs on one core."""
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
-
-from scoresample.numerics.threads import num_cores
 
 
 def groups_of_chains(num_chains: int, together: bool) -> list[Int[Array, " chain"]]:
@@ -27,16 +23,6 @@ def groups_of_chains(num_chains: int, together: bool) -> list[Int[Array, " chain
 def part_of(tree, chosen: Int[Array, " chain"] | slice):
     """Return some of what is along the first axis of all arrays."""
     return jax.tree.map(lambda leaf: leaf[chosen], tree)
-
-
-def side_by_side(
-    advance: Callable[[Int[Array, " chain"]], Any], groups: list[Int[Array, " chain"]]
-) -> list[Any]:
-    """Return ``advance(chains)`` of each group, as many at a time as there are cores."""
-    if len(groups) == 1:
-        return [advance(groups[0])]
-    with ThreadPoolExecutor(min(len(groups), num_cores())) as pool:
-        return list(pool.map(lambda chains: jax.block_until_ready(advance(chains)), groups))
 
 
 def join(parts: list[Any], axis: int):

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.errors import ConfigError
+from scoresample.numerics.trees import num_elements
 from scoresample.samplers.climber import CHUNK, Climber
 from scoresample.samplers.endings import Deadline, RunEnded
 from scoresample.samplers.interruption import noting_ctrl_c
@@ -123,7 +124,7 @@ def find_map(
     method = ("lbfgs" if density.has_log_prob else "adam") if method == "auto" else method
     original = density.for_map(start)
     compiled = original.for_compilation()
-    size = sum(leaf.size for leaf in jax.tree.leaves(start))
+    size = num_elements(start)
     if size == 0:
         empty = np.zeros(0)
         return MAPResult(start, "converged", MAPHistory(empty, empty, empty))

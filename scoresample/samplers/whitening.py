@@ -11,7 +11,7 @@ from scoresample.numerics.bend import Bend
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.curvature import hessian_vector, lanczos
 from scoresample.numerics.linear import LowRankScale, identity_scale
-from scoresample.numerics.trees import flatten
+from scoresample.numerics.trees import flatten, num_elements
 
 
 class Whitening(eqx.Module):
@@ -91,8 +91,7 @@ def local_whitening(density: AbstractDensity, center: Position, bent: bool = Fal
 
     ``bent`` says whether it is to have the density's bends.
     """
-    leaves = jax.tree.leaves(center)
-    size = sum(leaf.size for leaf in leaves)
+    leaves, size = jax.tree.leaves(center), num_elements(center)
     blocks = density.local_scale(center) if size else None
     rest = identity_scale(size, jnp.result_type(*leaves) if leaves else None)
     if blocks is None:

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 
 import scoresample as ss
-from scoresample.samplers import groups
+from scoresample.numerics import threads
+from scoresample.numerics.threads import side_by_side
 from scoresample.samplers.adaptation import WindowAdaptation
-from scoresample.samplers.groups import groups_of_chains, mean_of, side_by_side
+from scoresample.samplers.groups import groups_of_chains, mean_of
 
 
 def test_draws_do_not_depend_on_the_number_of_cores(make_scene, key, monkeypatch):
     posterior, found = ss.Posterior(*make_scene()), []
     for cores in (1, 3):
-        monkeypatch.setattr(groups, "num_cores", lambda cores=cores: cores)
+        monkeypatch.setattr(threads, "num_cores", lambda cores=cores: cores)
         draws = ss.sample(key, posterior, ss.HMC(), num_chains=3, num_warmup=30, num_draws=20, progress=False)
         found.append(draws)
     for one, other in zip(*(jax.tree.leaves(draws[:3]) for draws in found), strict=True):
@@ -35,7 +36,7 @@ def test_chains_differ(make_scene, key):
 
 
 def test_as_many_at_a_time_as_there_are_cores(monkeypatch):
-    monkeypatch.setattr(groups, "num_cores", lambda: 3)
+    monkeypatch.setattr(threads, "num_cores", lambda: 3)
     barrier, names = threading.Barrier(3, timeout=60), []
 
     def advance(chains):
