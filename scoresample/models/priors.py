@@ -136,6 +136,10 @@ class AbstractPrior(eqx.Module):
         """Return the prior made ready for values of one shape; most are ready as they are."""
         return self
 
+    def for_core(self) -> "AbstractPrior":
+        """Return the prior of the second, small image of a bright galaxy; by default the same."""
+        return self
+
     def scale(self, shape: tuple[int, ...]) -> LowRankScale | None:
         """Return a square root of the prior's covariance over the raveled value, for samplers to move along.
 

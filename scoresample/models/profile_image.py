@@ -16,10 +16,9 @@ from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.profile_shape import (
     AMPLITUDE,
     AMPLITUDE_AT,
-    AMPLITUDE_SCATTER,
     NUM_SHAPE,
     amplitude_of,
-    bounded,
+    log_ratio_of_amplitude,
     profile_of,
 )
 from scoresample.numerics.compiling import quick_jit
@@ -152,7 +151,7 @@ class ProfileImagePrior(AbstractLogPrior):
         cost = _cost_of_amplitude(misfit, value.size)
         at = AMPLITUDE_AT
         # The pull of the misfit on the profile falls as 1 / a^2, and at the maximum it is z.
-        cross = 2 * AMPLITUDE_SCATTER * jax.grad(bounded)(z[at]) * z[:at]
+        cross = 2 * jax.grad(log_ratio_of_amplitude)(z[at]) * z[:at]
         curvature = curvature.at[at, at].set(jax.grad(jax.grad(cost))(z[at]))
         curvature = curvature.at[:at, at].set(cross).at[at, :at].set(cross)
         log_root = jnp.sum(jnp.log(jnp.diag(jnp.linalg.cholesky(curvature))))
@@ -234,7 +233,7 @@ def _cost_of_amplitude(misfit: Float[Array, ""], size: int):
     """
 
     def cost(t):
-        log_amplitude = AMPLITUDE_SCATTER * bounded(t)
+        log_amplitude = log_ratio_of_amplitude(t)
         return 0.5 * misfit / AMPLITUDE**2 * jnp.exp(-2 * log_amplitude) + size * log_amplitude + 0.5 * t**2
 
     return cost

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from scoresample.models.any_shape import AbstractAnyShapePrior
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.gaussian_prior import GaussianMorphologyPrior
+from scoresample.models.log_gaussian_prior import LogGaussianMorphologyPrior, load_log_gaussian_prior
 from scoresample.models.profile_image import ProfileImagePrior
 from scoresample.models.profile_shape import NUM_SHAPE
 from scoresample.models.radial_tables import shipped_tables
@@ -43,6 +44,10 @@ class ProfileMorphologyPrior(AbstractAnyShapePrior):
     @property
     def knows_sizes(self) -> bool:
         return True
+
+    def for_core(self) -> LogGaussianMorphologyPrior:
+        """Return `log-gaussian`, to which the box is the size: two images of any size in one place change roles."""
+        return load_log_gaussian_prior(self.noise_level)
 
     def for_shape(self, shape: tuple[int, int]) -> ProfileImagePrior:
         """Return the prior on images of one shape (y, x), ready for use; costs O(pixels rank^2), once.

@@ -12,6 +12,7 @@ from scoresample.data.observation import make_observation
 from scoresample.density.flux_prior import TIE
 from scoresample.density.posterior import Posterior
 from scoresample.models.initialization import gaussian_morphology
+from scoresample.models.load import load_prior
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
@@ -150,3 +151,17 @@ def test_sampled_components_are_tied_as_collapsed_ones_are(make_posterior):
     noise = jax.random.normal(jax.random.key(0), found.shape)
     values = [float(difference(found + step * noise)) for step in (0.0, 1.0, 3.0)]
     np.testing.assert_allclose(values, values[0], rtol=1e-4, atol=0.05)
+
+
+def test_a_core_is_told_its_size_by_its_box_under_a_prior_that_knows_sizes(make_posterior):
+    """Two images of any size at one place could exchange roles."""
+    found = make_posterior(image=load_prior("profile"))[0]
+    names = {parameter.name: parameter.prior.name for parameter in found.parameters}
+    assert names == {
+        "galaxy.image": "profile",
+        "galaxy_core.image": "log-gaussian",
+        "next.image": "profile",
+    }
+    profile = load_prior("profile")
+    asked = make_posterior(image=profile, priors={"galaxy_core.image": profile})[0]
+    assert all(parameter.prior.name == "profile" for parameter in asked.parameters)

@@ -12,7 +12,14 @@ from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.load import load_prior
 from scoresample.models.morphology import to_coordinate, to_morphology
 from scoresample.models.profile_prior import load_profile_prior
-from scoresample.models.profile_shape import NUM_SHAPE, amplitude_of
+from scoresample.models.profile_shape import (
+    AMPLITUDE,
+    AMPLITUDE_AT,
+    AMPLITUDE_SCATTER,
+    LARGEST_AMPLITUDE,
+    NUM_SHAPE,
+    amplitude_of,
+)
 from scoresample.models.soft_profile import SoftProfile
 from scoresample.products.prior_report import SIDE, report_prior
 
@@ -155,3 +162,11 @@ def test_a_report_card_is_refused():
 def test_another_shape_is_refused(image_prior):
     with pytest.raises(ShapeError, match=r"\(11, 13\), not \(9, 9\)"):
         image_prior.for_shape((9, 9))
+
+
+def test_the_amplitude_of_the_scatter_has_a_largest():
+    z = jnp.zeros((3, NUM_SHAPE)).at[:, AMPLITUDE_AT].set(jnp.array([0.0, 2.0, 40.0]))
+    found = jax.vmap(amplitude_of)(z) / AMPLITUDE
+    np.testing.assert_allclose(found[0], 1, rtol=1e-6)
+    assert found[0] < found[1] < found[2]
+    np.testing.assert_allclose(found[2], np.exp(AMPLITUDE_SCATTER * LARGEST_AMPLITUDE), rtol=1e-6)
