@@ -27,16 +27,18 @@ CENTER = 0.5
 AMPLITUDE_AT = 6
 """Which of the numbers is the amplitude's; those before it are the profile's."""
 
-AMPLITUDE, AMPLITUDE_SCATTER = 0.5, 0.75
-"""Of the scatter, relative to its root mean square over simulated galaxies: median and standard deviation of the
-logarithm; 0.7 and 0.5 in boxes of 16 pixels, 0.2 and 1.1 in those of 64. Few galaxies have most of the scatter."""
+AMPLITUDE, AMPLITUDE_SCATTER = 0.5, 1.0
+"""Of the scatter, relative to its root mean square over simulated galaxies: the median, and the standard deviation of
+the logarithm where it is small. So a twentieth of the galaxies is below 0.15, a sixth below 0.21, a sixth above 1.2 and a
+twentieth above 1.7; of simulated ones, in boxes of 24 and 48 pixels, below 0.14 and 0.05, below 0.22 and 0.11, above 1.2
+and 1.0, above 1.9 and 2.1. Few galaxies have most of the scatter."""
 
 LARGEST = 4.0
 """No number in an exponential counts for more: exponentials overflow."""
 
-LARGEST_AMPLITUDE = 2.0
-"""The same for the amplitude of the scatter, which is below 2.2 of its root mean square: of simulated galaxies 4 % are
-beyond. Without it, images of galaxies that are known by little took up whatever the data have and the model lacks."""
+LARGEST_AMPLITUDE = 1.6
+"""The same for the amplitude of the scatter, which is below 2.5 of its root mean square; 3 % of simulated galaxies have
+more. Without it, images of galaxies that are known by little took up whatever the data have and the model lacks."""
 
 
 def profile_of(z: Float[Array, "7"]) -> SoftProfile:
