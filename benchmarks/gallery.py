@@ -14,6 +14,8 @@ import sys
 import tempfile
 from dataclasses import asdict
 
+import pandas as pd
+
 from scoresample.diagnostics.blend_report import BlendReport, judge_blends
 from scoresample.numerics.files import replacing
 from scoresample.products.blends import bench_blends
@@ -96,13 +98,34 @@ def whole_scenes(results: list[dict]) -> list[dict]:
     return [result for result in results if result["scene"] in everywhere]
 
 
+def markdown(frame: pd.DataFrame) -> str:
+    """Return a table as docs have it."""
+    lines = [list(frame), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def with_error(frame: pd.DataFrame, column: str, digits: int) -> pd.Series:
+    """Return numbers and their errors as text."""
+    values, errors = frame[column], frame[f"{column}_error"]
+    return pd.Series(
+        [f"{v:.{digits}f} +- {e:.{digits}f}" for v, e in zip(values, errors, strict=True)], frame.index
+    )
+
+
 def tables(report: BlendReport) -> str:
-    """Return what docs/gallery.md shows of a study, in Markdown."""
-    width = {"flux_error": "median flux error", "flux_error_error": "+-", "flux_bias": "median error"}
-    groups = report.groups.rename(columns=width).round(4)
-    chosen = report.intervals["bands"] == "i"
-    parts = [groups.to_markdown(index=False), report.intervals[chosen].round(3).to_markdown(index=False)]
-    return "\n\n".join([*parts, "\n".join(f"- {target}" for target in report.targets)])
+    """Return what docs/gallery.md shows of a study, in Markdown: errors, intervals in i, targets."""
+    errors = report.groups.assign(error=with_error(report.groups, "flux_error", 3)).pivot(
+        index="group", columns="estimate", values="error"
+    )
+    order = report.groups["group"].unique()
+    counts = report.groups.groupby("group")["objects"].first()
+    errors = errors.loc[order].assign(objects=counts).reset_index()
+    inside = report.intervals[report.intervals["bands"] == "i"].reset_index(drop=True)
+    shown = inside[["estimate", "group", "fluxes"]].copy()
+    for column in ("coverage_68", "coverage_95", "pull_width"):
+        shown[column] = with_error(inside, column, 3)
+    targets = "\n".join(f"- {target}" for target in report.targets)
+    return "\n\n".join([markdown(errors), markdown(shown), targets])
 
 
 def main() -> None:

@@ -29,9 +29,8 @@ AMPLITUDE_AT = 6
 
 AMPLITUDE, AMPLITUDE_SCATTER = 0.5, 1.0
 """Of the scatter, relative to its root mean square over simulated galaxies: the median, and the standard deviation of
-the logarithm where it is small. So a twentieth of the galaxies is below 0.15, a sixth below 0.21, a sixth above 1.2 and a
-twentieth above 1.7; of simulated ones, in boxes of 24 and 48 pixels, below 0.14 and 0.05, below 0.22 and 0.11, above 1.2
-and 1.0, above 1.9 and 2.1. Few galaxies have most of the scatter."""
+the logarithm where it is small. Few galaxies have most of the scatter: quantiles are those of simulated galaxies
+(``benchmarks/profile_scatter.py``)."""
 
 LARGEST = 4.0
 """No number in an exponential counts for more: exponentials overflow."""
