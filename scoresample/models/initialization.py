@@ -12,6 +12,7 @@ from scoresample.data.observation import Observation
 from scoresample.errors import ConfigError
 from scoresample.models.first_light import Light, flux_within, measure_light, mirror_minimum, sky_level
 from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology, PointSource
+from scoresample.models.priors import AbstractPrior
 from scoresample.models.profile_fit import Profile, fit_profiles, profile_image
 from scoresample.models.psf import GaussianPSF, choose_model_psf
 from scoresample.models.psf_check import warn_of_psfs
@@ -45,11 +46,12 @@ def initialize_scene(
     observation: Observation,
     catalog: Catalog,
     *,
+    prior: AbstractPrior | None = None,
     background: bool = True,
     model_psf: GaussianPSF | None = None,
     box_sizes: tuple[int, ...] = BOX_SIZES,
     two_components_above: float = 50.0,
-    sizes: str = "rings",
+    sizes: str | None = None,
     radii_per_box: float | None = None,
 ) -> Scene:
     """Return a scene with one object for each detection: a star where the catalog says so, else a galaxy.
@@ -69,6 +71,9 @@ def initialize_scene(
         Images, weights and PSFs.
     catalog
         Positions of the sources, (y, x) in pixels.
+    prior
+        Of the images, as `Posterior` is given it; with one that knows sizes by itself (`AbstractPrior.knows_sizes`),
+        such as ``profile``, boxes are wide, about fitted profiles.
     background
         Whether the scene has a free constant background in every band.
     model_psf
@@ -81,14 +86,15 @@ def initialize_scene(
         every band (Melchior et al. 2018, Astronomy and Computing 24, 129, model bright galaxies the same way). On the
         HSC scene what is left by a compact one, of 670 times the noise, would else go to its faint neighbour.
     sizes
-        What boxes, first images and first fluxes come from. ``"rings"``: the light around each detection, as above.
-        ``"profiles"``: exponential and de Vaucouleurs profiles that are fitted to all sources at once (`fit_profiles`),
-        each box so large as one of galaxies of that half-light radius is in the shipped priors. Neighbours then
-        inflate boxes less; what that does to fluxes, with these and with smaller boxes, is in docs/gallery.md.
+        What boxes, first images and first fluxes come from. ``"rings"``: the light around each detection, as above, by
+        default. ``"profiles"``, the default with a prior that knows sizes: exponential and de Vaucouleurs profiles that
+        are fitted to all sources at once (`fit_profiles`), each box so large as one of galaxies of that half-light
+        radius is in the shipped priors. Neighbours then inflate boxes less; what that does to fluxes, with these and
+        with smaller boxes, is in docs/gallery.md.
     radii_per_box
         Largest side of boxes in half-light radii, with ``"profiles"``, for a prior to which boxes are not sizes; those
-        of faint galaxies are smaller (`SHARE_OF_ERROR`). By default boxes are those of the galaxies of that size that
-        the shipped priors describe.
+        of faint galaxies are smaller (`SHARE_OF_ERROR`). By default 20 with such a prior, else boxes are those of the
+        galaxies of that size that the shipped priors describe.
 
     A `ScoresampleWarning` says when stars do not look like the PSFs (`models.psf_check`).
 
@@ -99,6 +105,9 @@ def initialize_scene(
     ConfigError
         If ``sizes`` is neither of the two.
     """
+    knows_sizes = prior is not None and prior.knows_sizes
+    sizes = ("profiles" if knows_sizes else "rings") if sizes is None else sizes
+    radii_per_box = WIDE_RADII_PER_BOX if radii_per_box is None and knows_sizes else radii_per_box
     if sizes not in ("rings", "profiles"):
         raise ConfigError(f"sizes is {sizes!r}; it must be 'rings' or 'profiles'.")
     check_catalog(catalog, observation)
@@ -168,7 +177,7 @@ def _see_profile(
     shape: tuple[int, int],
 ) -> _Seen:
     """Return what the fit of all profiles made of a source: of the allowed boxes the nearest, in its logarithm."""
-    whole = _box_size(np.full(2, np.inf), box_sizes, center, shape)
+    whole = next((n for n in box_sizes if n >= max(shape)), box_sizes[-1])
     per_radius = RADII_PER_BOX * (SPHEROIDS_REACH if profile.sersic_index > 2 else 1)
     if radii_per_box is not None:
         unseen = SHARE_OF_ERROR / max(profile.signal_to_noise, 1.0)

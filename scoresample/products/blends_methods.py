@@ -20,7 +20,7 @@ from scoresample.models.source import Source, make_source
 from scoresample.products.blends_scene import Estimate, Found, Truth, from_draws, from_normal
 from scoresample.products.photometry import flux_samples, mean_object_images, object_images
 from scoresample.products.pipeline_draws import sample_as_set
-from scoresample.products.pipeline_problem import first_scene, prepare, prior_of, read_scene
+from scoresample.products.pipeline_problem import prepare, prior_of, read_scene
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.optimize import find_map
 
@@ -70,7 +70,7 @@ def lay_out(
         towards = uniform.uniform(0, 2 * np.pi, len(truth.centers))
         centers = truth.centers + OFF * np.stack([np.sin(towards), np.cos(towards)], axis=1)
         catalog = dataclasses.replace(problem.catalog, centers=centers)
-        scene = first_scene(posterior.observation, catalog, settings, prior)
+        scene = initialize_scene(posterior.observation, catalog, prior=prior, background=settings.background)
         more = {"center": default_shape_priors()["center"]}
     return Posterior(scene, posterior.observation, image=prior, **more)
 

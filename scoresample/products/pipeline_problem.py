@@ -11,10 +11,9 @@ from scoresample.data.observation import Observation
 from scoresample.data.readers import read_catalog, read_observation
 from scoresample.density.posterior import Posterior
 from scoresample.errors import ScoresampleError
-from scoresample.models.initialization import WIDE_RADII_PER_BOX, initialize_scene
+from scoresample.models.initialization import initialize_scene
 from scoresample.models.load import load_prior, prior_hash
 from scoresample.models.priors import AbstractLogPrior
-from scoresample.models.scene import Scene
 from scoresample.products.pipeline_files import sha256_of
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.annealed import AnnealedLangevin
@@ -61,7 +60,7 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     observation, catalog = read_scene(path, settings)
     prior = prior_of(settings)
     try:
-        scene = first_scene(observation, catalog, settings, prior)
+        scene = initialize_scene(observation, catalog, prior=prior, background=settings.background)
     except ScoresampleError as error:
         raise type(error)(f"{Path(path).name}: {error}") from None
     provenance = {
@@ -72,14 +71,6 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
     posterior = Posterior(scene, observation, image=prior)
     KERNELS[settings.sampler]().check(posterior)  # before the climb, which may take minutes
     return Problem(provenance, catalog, posterior)
-
-
-def first_scene(
-    observation: Observation, catalog: Catalog, settings: RunSettings, prior: AbstractLogPrior
-) -> Scene:
-    """Return what a run begins with: wide boxes about fitted profiles where the prior knows sizes by itself."""
-    layout = {"sizes": "profiles", "radii_per_box": WIDE_RADII_PER_BOX} if prior.knows_sizes else {}
-    return initialize_scene(observation, catalog, background=settings.background, **layout)
 
 
 def read_scene(path: str | Path, settings: RunSettings) -> tuple[Observation, Catalog]:

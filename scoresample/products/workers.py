@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from scoresample.errors import ConfigError
+from scoresample.numerics.threads import num_cores
 
 _OF_THE_PROCESS = (
     "jax_enable_x64",
@@ -42,7 +43,7 @@ def work_on(
         If a process ended by itself.
     """
     if workers is None:
-        workers = (os.cpu_count() or 1) if jax.default_backend() == "cpu" else 1
+        workers = num_cores() if jax.default_backend() == "cpu" else 1
     workers = min(workers, len(items))
     if workers <= 1:
         for item in items:
@@ -51,7 +52,11 @@ def work_on(
     packed = pickle.dumps(common)
     process = {name: getattr(jax.config, name) for name in _OF_THE_PROCESS}
     # Fresh processes: a fork of one in which jax has threads may hang.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_configure, initargs=(process,))
+    context = get_context("spawn")
+    begun = context.Value("i", 0)
+    pool = ProcessPoolExecutor(
+        workers, context, initializer=_configure, initargs=(process, begun, shares_of_cores(workers))
+    )
     try:
         futures = [pool.submit(work_packed, work, packed, item) for item in items]
         for future in as_completed(futures):
@@ -76,7 +81,19 @@ def _unpacked(packed: bytes) -> Any:
     return pickle.loads(packed)
 
 
-def _configure(process: dict[str, Any]) -> None:
-    """Set up a worker as its parent is; environment variables it has already."""
+def shares_of_cores(workers: int) -> list[set[int]]:
+    """Return which cores each worker is to keep to, all of them used; none where the system cannot tell."""
+    if not hasattr(os, "sched_getaffinity"):
+        return []
+    cores = sorted(os.sched_getaffinity(0))
+    return [set(cores[k % len(cores) :: workers]) for k in range(workers)]
+
+
+def _configure(process: dict[str, Any], begun: Any, shares: list[set[int]]) -> None:
+    """Set up a worker as its parent is, on cores of its own; environment variables it has already."""
     for name, value in process.items():
         jax.config.update(name, value)
+    with begun.get_lock():
+        number, begun.value = begun.value, begun.value + 1
+    if shares:
+        os.sched_setaffinity(0, shares[number % len(shares)])

@@ -1,4 +1,4 @@
-"""Chains in threads of their own: what is inside of a compiled loop runs on one core."""
+"""Groups of chains in threads of their own: what is inside of a compiled loop runs on one core."""
 
 from typing import Any
 
@@ -6,18 +6,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from scoresample.numerics.threads import num_cores
+
 
 def groups_of_chains(num_chains: int, together: bool) -> list[Int[Array, " chain"]]:
     """Return which chains advance in one call of compiled code.
 
-    On a CPU loops run on one core, Fourier transforms and products of matrices inside of them too, so that chains are
-    quicker apart, each in a thread. The groups do not depend on how many cores there are, and so neither do the draws.
-    Elsewhere, or where chains learn scales from each other (``together``), all are in one.
+    On a CPU loops run on one core, Fourier transforms and products of matrices inside of them too. So there are as many
+    groups as cores, each in a thread, or the most that are equally large; chains of one group share what is read for
+    products of matrices. Draws of other groups differ by rounding, which grows along chains. On accelerators, or where
+    chains learn scales from each other (``together``), all are in one.
     """
     chains = jnp.arange(num_chains)
     if together or jax.default_backend() != "cpu":
         return [chains]
-    return [chains[k : k + 1] for k in range(num_chains)]
+    most = min(num_chains, num_cores())
+    number = next(count for count in range(most, 0, -1) if num_chains % count == 0)
+    return list(chains.reshape(number, -1))
 
 
 def part_of(tree, chosen: Int[Array, " chain"] | slice):

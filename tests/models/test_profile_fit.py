@@ -12,6 +12,7 @@ from scoresample.data.observation import make_observation
 from scoresample.errors import ConfigError
 from scoresample.models.first_light import measure_light, mirror_minimum
 from scoresample.models.initialization import initialize_scene
+from scoresample.models.load import load_prior
 from scoresample.models.morphology import PointSource, SersicProfile, sersic_transform, to_morphology
 from scoresample.models.profile_fit import Profile, fit_profiles, profile_image
 from scoresample.models.psf import GaussianPSF
@@ -128,12 +129,11 @@ def test_scenes_begin_with_profiles_where_they_are_asked_for():
     np.testing.assert_allclose(scene.flux, [[2100, 3000], [630, 900]], rtol=0.1)
     first = np.asarray(to_morphology(scene.sources[0].morphology.image))
     assert first.max() == pytest.approx(1, rel=1e-3) and first.min() >= 0
-    wide = initialize_scene(
-        observation, catalog, sizes="profiles", radii_per_box=20.0, two_components_above=1e9
-    )
+    knows_sizes = load_prior("profile")
+    wide = initialize_scene(observation, catalog, prior=knows_sizes, two_components_above=1e9)
     assert wide.sources[0].shape == (39, 39)  # 2.0 * 20 = 40
     dim = make_observation(images, 1e-3 * weights, make_psfs(), BANDS)  # a peak of 3 times the noise
-    dim = initialize_scene(dim, catalog, sizes="profiles", radii_per_box=20.0)
+    dim = initialize_scene(dim, catalog, prior=knows_sizes)
     assert dim.sources[0].shape < (31, 31)
     with_core = initialize_scene(observation, catalog, sizes="profiles", two_components_above=10.0)
     assert with_core.names == ("galaxy_0", "galaxy_0_core", "star_1")
