@@ -125,10 +125,9 @@ def initialize_scene(
         zip(catalog.centers, catalog.is_star, catalog.object_id, strict=True)
     ):
         make = partial(make_source, center=center, object_id=str(object_id))
+        seen = _see_rings(flat, weights, psfs, center, bool(star), box_sizes)
         if profiles is not None:
-            seen = _see_profile(profiles[index], radii_per_box, box_sizes, center, images.shape[1:])
-        else:
-            seen = _see_rings(flat, weights, psfs, center, bool(star), box_sizes)
+            seen = _see_profile(profiles[index], seen.peak, radii_per_box, box_sizes, images.shape[1:])
         flux = seen.flux.astype(dtype)
         if star:
             sources.append(make(f"star_{index}", PointSource(), flux=flux, box=box_sizes[0]))
@@ -171,9 +170,9 @@ def _see_rings(flat, weights, psfs, center, star: bool, box_sizes: tuple[int, ..
 
 def _see_profile(
     profile: Profile,
+    peak: float,
     radii_per_box: float | None,
     box_sizes: tuple[int, ...],
-    center,
     shape: tuple[int, int],
 ) -> _Seen:
     """Return what the fit of all profiles made of a source: of the allowed boxes the nearest, in its logarithm."""
@@ -185,7 +184,7 @@ def _see_profile(
         per_radius = min(2 * float(gammainccinv(4, unseen) / 3.672) ** 2, radii_per_box)
     needed = max(per_radius * profile.half_light_radius, 1.0)
     box = min(whole, min(box_sizes, key=lambda n: abs(np.log(n / needed))))
-    return _Seen(box, profile.flux, profile.peak, profile)
+    return _Seen(box, profile.flux, peak, profile)
 
 
 def gaussian_morphology(box: int, sigma: float | Float[np.ndarray, "2 2"]) -> PixelMorphology:

@@ -47,8 +47,6 @@ class Profile(NamedTuple):
         (e1, e2), positive e1 along x; axis ratio (1 - e) / (1 + e).
     flux
         In every band, not negative.
-    peak
-        Signal-to-noise of the brightest pixel, all bands together.
     signal_to_noise
         Of the whole, if it were alone, all bands together.
     """
@@ -57,7 +55,6 @@ class Profile(NamedTuple):
     sersic_index: float
     ellipticity: tuple[float, float]
     flux: Float[np.ndarray, " band"]
-    peak: float
     signal_to_noise: float
 
 
@@ -232,11 +229,11 @@ class _Fit:
         flux = self.flux[:, source]
         light = flux[:, None, None] * self.columns[source]
         squared = np.sum(light**2 * self.noise_weights, axis=0)
-        peak, total = float(np.sqrt(np.max(squared))), float(np.sqrt(np.sum(squared)))
+        total = float(np.sqrt(np.sum(squared)))
         if self.is_star[source]:
-            return Profile(0.0, 1.0, (0.0, 0.0), flux, peak, total)
+            return Profile(0.0, 1.0, (0.0, 0.0), flux, total)
         chosen = self.chosen[source]
         radius, ellipticity = float(np.exp(self.log_radius[source])), self.candidates.ellipticity[chosen]
         return Profile(
-            radius, float(self.candidates.index[chosen]), tuple(map(float, ellipticity)), flux, peak, total
+            radius, float(self.candidates.index[chosen]), tuple(map(float, ellipticity)), flux, total
         )

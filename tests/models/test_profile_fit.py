@@ -87,7 +87,6 @@ def test_a_star_is_a_point_and_its_flux_is_right():
     (profile,) = fit((MIDDLE, None, 1, 3000))
     assert profile.half_light_radius == 0
     np.testing.assert_allclose(profile.flux, [2100, 3000], rtol=0.02)
-    assert 100 < profile.peak < 1000
 
 
 def test_a_band_without_data_and_two_detections_at_one_place_are_no_trouble():
@@ -100,7 +99,7 @@ def test_a_band_without_data_and_two_detections_at_one_place_are_no_trouble():
 
 
 def test_an_image_of_a_profile_has_its_moments_and_its_peak_in_the_middle():
-    profile = Profile(2.0, 1.0, (0.0, 0.0), np.ones(1), 1.0, 1.0)
+    profile = Profile(2.0, 1.0, (0.0, 0.0), np.ones(1), 1.0)
     image = profile_image(profile, 41, GaussianPSF())
     offset = np.arange(41) - 20
     moment = np.sum(image.sum(axis=1) * offset**2) / image.sum()
