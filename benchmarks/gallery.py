@@ -1,10 +1,11 @@
 """The study of a gallery, kept in the repository, so that it may grow a few scenes at a time.
 
-    python -m benchmarks.gallery --scenes 200          goes on from gallery_profile.jsonl, two minutes a scene and core
-    python -m benchmarks.gallery --table               prints the tables of docs/gallery.md from what is stored
+    python -m benchmarks.gallery --scenes 200                   goes on from what is in benchmarks/gallery/
+    python -m benchmarks.gallery --scenes 200 --prior profile   the same with another prior
+    python -m benchmarks.gallery --table                        prints the tables of docs/gallery.md
 
-It is `scoresample bench blends` with the settings below. A line of the file is what one method made of one scene, its
-numbers to five digits; the first line says of which gallery and settings.
+It is `scoresample bench blends` with the settings below. Each method has a file, the posterior one for each prior, and
+each scene a line of it, its numbers to five digits; the first line says of which gallery and settings.
 """
 
 import argparse
@@ -24,28 +25,31 @@ from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plain import plain
 from scoresample.training.gallery import Gallery
 
-STORED = pathlib.Path(__file__).parent
-METHODS = ("oracle", "posterior", "parametric", "constrained")
+STORED = pathlib.Path(__file__).parent / "gallery"
+OURS = "posterior"
+METHODS = ("oracle", OURS, "parametric", "constrained")
 GALLERY = Gallery()
 
 
 def settings_for(prior: str) -> RunSettings:
-    """Return those of the study: less draws than by default where these pass the verdict."""
-    return RunSettings(warmup=150, draws=400, max_draws=1200, prior=prior)
+    """Return those of the study: fewer draws than by default where these pass the verdict."""
+    return RunSettings(draws=400, max_draws=1200, prior=prior)
 
 
-def stored_file(prior: str) -> pathlib.Path:
-    """Return where results with a prior are kept."""
-    return STORED / f"gallery_{prior}.jsonl"
+def stored_file(method: str, prior: str) -> pathlib.Path:
+    """Return where the results of a method are kept; the prior is only ours."""
+    return STORED / f"{method}_{prior}.jsonl" if method == OURS else STORED / f"{method}.jsonl"
 
 
-def about(prior: str) -> dict:
-    """Return what a study is of."""
-    return plain({"gallery": asdict(GALLERY), "run": asdict(settings_for(prior))})
+def about(method: str, prior: str) -> dict:
+    """Return what the results of a method depend on."""
+    return plain(
+        {"gallery": asdict(GALLERY)} | ({"run": asdict(settings_for(prior))} if method == OURS else {})
+    )
 
 
 def rounded(value):
-    """Return a tree of numbers with those that are not whole rounded to five digits."""
+    """Return a tree with its numbers that are not whole rounded to five digits."""
     if isinstance(value, dict):
         return {name: rounded(part) for name, part in value.items()}
     if isinstance(value, list):
@@ -53,49 +57,46 @@ def rounded(value):
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def read_stored(prior: str) -> list[dict]:
-    """Return what is stored, and none where nothing is; ends where it is of other settings."""
-    path = stored_file(prior)
+def read_stored(method: str, prior: str) -> dict[int, dict]:
+    """Return what is stored of a method, by scene; ends where that is of other settings."""
+    path = stored_file(method, prior)
     if not path.exists():
-        return []
-    first, *lines = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    if first != about(prior):
+        return {}
+    first, *results = map(json.loads, path.read_text(encoding="utf-8").splitlines())
+    if first != about(method, prior):
         sys.exit(f"{path.name} is of another gallery or other settings; move it away to begin anew.")
-    return lines
-
-
-def store(prior: str, results: list[dict]) -> None:
-    """Write results, those of a method together, in the order of scenes."""
-    order = {method: place for place, method in enumerate(METHODS)}
-    results = sorted(results, key=lambda result: (order[result["method"]], result["scene"]))
-    lines = [about(prior), *map(rounded, results)]
-    with replacing(stored_file(prior)) as temporary:
-        temporary.write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
-
-
-def gather(prior: str, folder: pathlib.Path) -> None:
-    """Store what is in the folder of a study beside what was stored before."""
-    found = {(result["method"], result["scene"]): result for result in read_stored(prior)}
-    for path in sorted(folder.glob("results/*/*.json")):
-        result = json.loads(path.read_text(encoding="utf-8"))
-        found[result["method"], result["scene"]] = result
-    store(prior, list(found.values()))
+    return {result["scene"]: result for result in results}
 
 
 def lay(prior: str, folder: pathlib.Path) -> None:
-    """Put what is stored into the folder of a study, but for what is there."""
-    for result in read_stored(prior):
-        path = result_file(folder, result["method"], result["scene"])
-        if not path.exists():
+    """Put what is stored into the folder of a study."""
+    for method in METHODS:
+        for scene, result in read_stored(method, prior).items():
+            path = result_file(folder, method, scene)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(result), encoding="utf-8")
 
 
-def whole_scenes(results: list[dict]) -> list[dict]:
-    """Return the results of the scenes that every method has seen."""
-    seen = [{r["scene"] for r in results if r["method"] == method} for method in METHODS]
-    everywhere = set.intersection(*seen)
-    return [result for result in results if result["scene"] in everywhere]
+def gather(prior: str, folder: pathlib.Path) -> None:
+    """Store what is in the folder of a study beside what was stored before."""
+    STORED.mkdir(exist_ok=True)
+    for method in METHODS:
+        found = read_stored(method, prior)
+        for path in result_file(folder, method, 0).parent.glob("*.json"):
+            result = json.loads(path.read_text(encoding="utf-8"))
+            found[result["scene"]] = rounded(result)
+        lines = [about(method, prior), *(found[scene] for scene in sorted(found))]
+        with replacing(stored_file(method, prior)) as temporary:
+            temporary.write_text(
+                "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines), encoding="utf-8"
+            )
+
+
+def judge_stored(prior: str) -> BlendReport:
+    """Judge the scenes that every method has seen."""
+    found = {method: read_stored(method, prior) for method in METHODS}
+    everywhere = sorted(set.intersection(*map(set, found.values())))
+    return judge_blends([found[method][scene] for scene in everywhere for method in METHODS])
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -104,58 +105,54 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def with_error(frame: pd.DataFrame, column: str, digits: int) -> pd.Series:
+def with_error(frame: pd.DataFrame, column: str) -> pd.Series:
     """Return numbers and their errors as text."""
     values, errors = frame[column], frame[f"{column}_error"]
-    return pd.Series(
-        [f"{v:.{digits}f} +- {e:.{digits}f}" for v, e in zip(values, errors, strict=True)], frame.index
-    )
+    return pd.Series([f"{v:.3f} +- {e:.3f}" for v, e in zip(values, errors, strict=True)], frame.index)
 
 
 def tables(report: BlendReport) -> str:
     """Return what docs/gallery.md shows of a study, in Markdown: errors, intervals in i, targets."""
-    errors = report.groups.assign(error=with_error(report.groups, "flux_error", 3)).pivot(
-        index="group", columns="estimate", values="error"
-    )
-    order = report.groups["group"].unique()
-    counts = report.groups.groupby("group")["objects"].first()
-    errors = errors.loc[order].assign(objects=counts).reset_index()
+    groups = report.groups.assign(error=with_error(report.groups, "flux_error"))
+    errors = groups.pivot(index="group", columns="estimate", values="error")
+    counts = groups.groupby("group")["objects"].first()
+    errors = errors.loc[groups["group"].unique()].assign(objects=counts).reset_index()
     inside = report.intervals[report.intervals["bands"] == "i"].reset_index(drop=True)
     shown = inside[["estimate", "group", "fluxes"]].copy()
     for column in ("coverage_68", "coverage_95", "pull_width"):
-        shown[column] = with_error(inside, column, 3)
+        shown[column] = with_error(inside, column)
     targets = "\n".join(f"- {target}" for target in report.targets)
-    return "\n\n".join([markdown(errors), markdown(shown), targets])
+    seconds = report.runs.groupby("method")["seconds"].median().reset_index()
+    return "\n\n".join([*map(markdown, (errors, shown, seconds)), targets])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--jobs", type=int)
-    parser.add_argument("--prior", default="profile")
+    parser.add_argument("--prior", default=RunSettings().prior)
     parser.add_argument("--folder", type=pathlib.Path, help="of the study; a temporary one by default")
     parser.add_argument("--gather", action="store_true", help="only store what is in the folder")
     parser.add_argument("--table", action="store_true", help="only print what is stored")
     args = parser.parse_args()
-    if not args.table:
-        with tempfile.TemporaryDirectory() as temporary:
-            folder = args.folder or pathlib.Path(temporary)
-            try:
-                if not args.gather:
-                    lay(args.prior, folder)
-                    settings = settings_for(args.prior)
-                    bench_blends(
-                        folder,
-                        args.scenes,
-                        GALLERY,
-                        settings,
-                        methods=METHODS,
-                        workers=args.jobs,
-                        progress=True,
-                    )
-            finally:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.folder or pathlib.Path(temporary)
+        try:
+            if not (args.gather or args.table):
+                lay(args.prior, folder)
+                bench_blends(
+                    folder,
+                    args.scenes,
+                    GALLERY,
+                    settings_for(args.prior),
+                    methods=METHODS,
+                    workers=args.jobs,
+                    progress=True,
+                )
+        finally:
+            if not args.table:
                 gather(args.prior, folder)
-    print(tables(judge_blends(whole_scenes(read_stored(args.prior)))))
+    print(tables(judge_stored(args.prior)))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ for panel, band, image, weight in zip(panels, obs.frame.bands, obs.images, obs.i
 
 # %%
 prior = ss.load_prior("log-gaussian")
-scene = ss.initialize_scene(obs, catalog)
+scene = ss.initialize_scene(obs, catalog, prior=prior)
 posterior = ss.Posterior(scene, obs, image=prior)
 posterior
 
