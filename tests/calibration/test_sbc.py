@@ -9,8 +9,8 @@ from benchmarks import calibration
 from scoresample.diagnostics.coverage import uniformity
 
 LEAST_P = 1e-3
-LEAST_DRAWS = {"gaussian": 100, "log-gaussian": 100, "profile": 50}
-"""Effective draws of the worst scene. Chains under ``profile`` mix more slowly; 50 leave a rank an error of 0.07."""
+LEAST_DRAWS = 100
+"""Effective draws of the worst scene."""
 
 
 @pytest.fixture(scope="module", params=["gaussian", "log-gaussian", "profile"])
@@ -38,9 +38,9 @@ def check(ranks):
     assert smallest(ranks, [f"narrow {name}" for name in fluxes]) < LEAST_P
 
 
-def test_stored_ranks_are_uniform(ranks, prior):
+def test_stored_ranks_are_uniform(ranks):
     assert len(ranks) >= 100 and list(ranks["seed"]) == list(range(len(ranks)))
-    assert ranks["r_hat"].max() < 1.05 and ranks["ess"].min() > LEAST_DRAWS[prior]
+    assert ranks["r_hat"].max() < 1.05 and ranks["ess"].min() > LEAST_DRAWS
     check(ranks)
 
 
