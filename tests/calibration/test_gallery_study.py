@@ -1,0 +1,49 @@
+"""The stored study of a gallery: what is kept is what was found, and it is of the gallery and settings of today."""
+
+import json
+
+import pytest
+
+from benchmarks import gallery
+from scoresample.products.blends_files import result_file
+
+PRIOR = gallery.RunSettings().prior
+
+
+def write_results(folder, scenes):
+    for method in gallery.METHODS:
+        for scene in scenes:
+            path = result_file(folder, method, scene)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(
+                json.dumps({"scene": scene, "method": method, "seconds": 1.23456789, "objects": {}})
+            )
+
+
+def test_results_are_kept_and_go_on_from_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(gallery, "STORED", tmp_path / "stored")
+    write_results(tmp_path / "first", (3, 1))
+    gallery.gather(PRIOR, tmp_path / "first")
+    gallery.lay(PRIOR, tmp_path / "second")
+    write_results(tmp_path / "second", (2,))
+    gallery.gather(PRIOR, tmp_path / "second")
+    for method in gallery.METHODS:
+        found = gallery.read_stored(method, PRIOR)
+        assert list(found) == [1, 2, 3]
+        assert found[1] == {"scene": 1, "method": method, "seconds": 1.2346, "objects": {}}
+    monkeypatch.setattr(gallery, "GALLERY", gallery.Gallery(seed=2))
+    with pytest.raises(SystemExit, match="another gallery"):
+        gallery.lay(PRIOR, tmp_path / "third")
+
+
+def test_the_stored_study_can_be_judged():
+    if not gallery.stored_file("oracle", PRIOR).exists():
+        pytest.skip("nothing is stored")
+    report = gallery.judge_stored(PRIOR)
+    assert report.failed == 0
+    assert set(report.runs["method"]) == set(gallery.METHODS)
+    assert "| posterior | all |" in gallery.tables(report)
+    # The control: the oracle knows the true profiles, and its intervals have to be right.
+    rows = report.intervals[(report.intervals["estimate"] == "oracle") & (report.intervals["bands"] == "all")]
+    whole = rows[rows["group"] == "all"].iloc[0]
+    assert abs(whole["pull_width"] - 1) < 4 * whole["pull_width_error"]
