@@ -8,9 +8,10 @@ import time
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 
 import scoresample as ss
-from scoresample.samplers.whitening import Whitening, local_whitening
+from scoresample.samplers.whitening import Whitening, add_curvature, local_whitening
 
 NUM_SCORES = 20
 
@@ -46,6 +47,8 @@ def main() -> None:
     best = ss.find_map(posterior, max_steps=40, progress=False)
     whitening = local_whitening(posterior, best.position, bent=True)
     density = posterior.for_compilation()
+    points = jnp.zeros((4, whitening.size), whitening.rest.diagonal.dtype)
+    whitening, _ = add_curvature(jax.random.key(0), density, whitening, points, num_points=jnp.asarray(1))
     for num_chains in (1, 2, 4):
         spent = seconds_of(density, whitening, num_chains)
         print(
