@@ -17,7 +17,7 @@ from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.morphology import PointSource, to_morphology
 from scoresample.models.profile_prior import load_profile_prior
-from scoresample.models.profile_shape import NUM_SHAPE
+from scoresample.models.profile_shape import AMPLITUDE_AT, NUM_SHAPE
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
@@ -163,7 +163,8 @@ def test_the_local_scale_counts_what_profile_and_scatter_do_together(monkeypatch
     posterior = make_posterior([[8.0, 8.0]], [[2000.0, 2000.0]], image=load_profile_prior())
     position = posterior.initial_position()
     name = "galaxy_0.image"
-    position[name] = position[name].at[:NUM_SHAPE].set(0.3)
+    # The amplitude is 0.6: smoothing errs the more, the more of the light is scatter.
+    position[name] = position[name].at[:NUM_SHAPE].set(0.3).at[AMPLITUDE_AT].set(0.2)
     positions = {name: value[None] for name, value in position.items()}
     information = make_information(jax.random.key(0), posterior, positions, (name,), 10)
     v = jax.random.normal(jax.random.key(1), position[name].shape)
