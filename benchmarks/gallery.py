@@ -19,6 +19,7 @@ import pandas as pd
 
 from scoresample.diagnostics.blend_report import BlendReport, judge_blends
 from scoresample.numerics.files import replacing
+from scoresample.products.archive import save_report
 from scoresample.products.blends import bench_blends
 from scoresample.products.blends_files import result_file
 from scoresample.products.pipeline_settings import RunSettings
@@ -72,9 +73,7 @@ def lay(prior: str, folder: pathlib.Path) -> None:
     """Put what is stored into the folder of a study."""
     for method in METHODS:
         for scene, result in read_stored(method, prior).items():
-            path = result_file(folder, method, scene)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(result), encoding="utf-8")
+            save_report(result_file(folder, method, scene), result)
 
 
 def gather(prior: str, folder: pathlib.Path) -> None:

@@ -10,27 +10,20 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.models.profile_shape import AMPLITUDE_AT, NUM_SHAPE, amplitude_of
 from scoresample.numerics.arrays import to_jax
-from scoresample.training.galaxies import RADIUS_OF_BOX, simulate_galaxy
-from scoresample.training.gaussian import CORNER, radial_nodes, to_polar
-from scoresample.training.profile_fits import BOX_OF_PROFILES, subtract_profile
+from scoresample.training.gaussian import draw_circles, radial_nodes
 
 SOFTENING = 0.01
 SHARES = np.array([0.05, 0.16, 0.5, 0.84, 0.95, 0.99])
-SCALE = 10.0
-"""Of w, whose derivative by the logarithm of light it is."""
 
 
 def scatter_of(seed: np.random.SeedSequence, box: int) -> float:
     """Return the root mean square over the box of ln S less that of a galaxy's best profile, softened."""
-    nodes, size_box = radial_nodes(), box / BOX_OF_PROFILES
-    side = int(np.ceil(2 * CORNER * box)) + 4
-    light = simulate_galaxy(np.random.default_rng(seed), side, size_box=size_box)
-    w = SCALE * np.log1p(np.maximum(light, 0) / SOFTENING)
-    left = subtract_profile(to_polar(w, nodes * box), nodes * box, RADIUS_OF_BOX * size_box, SOFTENING)
+    nodes, left = radial_nodes(), COORDINATE_SCALE * draw_circles(seed, box, SOFTENING, about_profiles=True)
     area = np.maximum(nodes, nodes[1] / 2) * np.gradient(nodes) * (nodes <= 0.5)
-    return float(np.sqrt(np.sum(area * np.mean(left**2, axis=1)) / np.sum(area))) / SCALE
+    return float(np.sqrt(np.sum(area * np.mean(left**2, axis=1)) / np.sum(area)))
 
 
 def main() -> None:

@@ -41,16 +41,16 @@ def select_parameters(scene: Scene, by_kind: Mapping, by_name: Mapping) -> tuple
     if "image" in kinds and "image" not in by_kind:
         defaults["image"] = load_prior("log-gaussian")
     image = by_kind.get("image", defaults.get("image"))
-    of_cores = image.for_core() if isinstance(image, AbstractPrior) else image
+    cores = {source.name for source in scene.sources if source.object_name != source.name}
+    of_cores = image.for_core() if cores and isinstance(image, AbstractPrior) else image
     free, ready = [], {}
     for source in scene.sources:
-        is_core = source.object_name != source.name
         for name, value in source.parameters.items():
             kind = name.rpartition(".")[2]
             default = defaults.get(kind)
             if kind == "center" and isinstance(source.morphology, PixelMorphology):
                 default = None
-            usual = of_cores if kind == "image" and is_core else by_kind.get(kind, default)
+            usual = of_cores if kind == "image" and source.name in cores else by_kind.get(kind, default)
             prior = by_name.get(name, usual)
             if prior is None:
                 continue

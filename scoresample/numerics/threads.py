@@ -17,9 +17,14 @@ T = TypeVar("T")
 _ONE_AT_A_TIME = threading.RLock()
 
 
+def own_cores() -> list[int]:
+    """Return which cores this process may use; none where the system cannot tell."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
 def num_cores() -> int:
     """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(own_cores()) or os.cpu_count() or 1
 
 
 def side_by_side(function: Callable[[S], T], items: list[S]) -> list[T]:

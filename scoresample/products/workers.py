@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from scoresample.errors import ConfigError
-from scoresample.numerics.threads import num_cores
+from scoresample.numerics.threads import num_cores, own_cores
 
 _OF_THE_PROCESS = (
     "jax_enable_x64",
@@ -83,10 +83,8 @@ def _unpacked(packed: bytes) -> Any:
 
 def shares_of_cores(workers: int) -> list[set[int]]:
     """Return which cores each worker is to keep to, all of them used; none where the system cannot tell."""
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    cores = sorted(os.sched_getaffinity(0))
-    return [set(cores[k % len(cores) :: workers]) for k in range(workers)]
+    cores = own_cores()
+    return [set(cores[k % len(cores) :: workers]) for k in range(workers)] if cores else []
 
 
 def _configure(process: dict[str, Any], begun: Any, shares: list[set[int]]) -> None:

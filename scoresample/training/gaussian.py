@@ -44,6 +44,21 @@ def to_polar(
     return map_coordinates(image, places, order=3, mode="nearest")
 
 
+def draw_circles(
+    stream: np.random.SeedSequence, box: int, softening: float, about_profiles: bool
+) -> Float[np.ndarray, "node angle"]:
+    """Return u of a simulated galaxy on circles about the middle of a box; see `measure_box` for what it is."""
+    radius = radial_nodes() * box
+    size_box = box / BOX_OF_PROFILES if about_profiles else box
+    side = int(np.ceil(2 * CORNER * box)) + 4
+    light = simulate_galaxy(np.random.default_rng(stream), side, size_box=size_box)
+    u = np.log1p(np.maximum(light, 0) / softening) / COORDINATE_SCALE
+    circles = to_polar(u, radius)
+    if about_profiles:
+        circles = subtract_profile(circles, radius, RADIUS_OF_BOX * size_box, softening)
+    return circles
+
+
 def measure_box(
     seed: int, box: int, num_galaxies: int, softening: float = 1.0, about_profiles: bool = False
 ) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"], Float[np.ndarray, "order node mode"]]:
@@ -63,18 +78,12 @@ def measure_box(
     each galaxy best is taken away (`subtract_profile`), in boxes larger by `BOX_OF_PROFILES`.
     """
     nodes = radial_nodes()
-    size_box = box / BOX_OF_PROFILES if about_profiles else box
-    side = int(np.ceil(2 * CORNER * box)) + 4
     total = np.zeros((NUM_ORDERS, NUM_NODES, NUM_NODES))
     mean, square = np.zeros(NUM_NODES), np.zeros(NUM_NODES)
     streams = np.random.SeedSequence([seed, box]).spawn(num_galaxies)
     repeats = np.where(np.arange(NUM_ORDERS) == 0, 1.0, 2.0)  # orders m and -m
     for stream in tqdm(streams, desc=f"box {box}"):
-        light = simulate_galaxy(np.random.default_rng(stream), side, size_box=size_box)
-        u = np.log1p(np.maximum(light, 0) / softening) / COORDINATE_SCALE
-        circles = to_polar(u, nodes * box)
-        if about_profiles:
-            circles = subtract_profile(circles, nodes * box, RADIUS_OF_BOX * size_box, softening)
+        circles = draw_circles(stream, box, softening, about_profiles)
         modes = (np.fft.rfft(circles, axis=-1) / NUM_ANGLES)[:, :NUM_ORDERS].T
         total += repeats[:, None, None] * (modes[:, :, None] * modes[:, None, :].conj()).real
         mean += np.mean(circles, axis=-1)

@@ -1,10 +1,9 @@
 """The stored study of a gallery: what is kept is what was found, and it is of the gallery and settings of today."""
 
-import json
-
 import pytest
 
 from benchmarks import gallery
+from scoresample.products.archive import save_report
 from scoresample.products.blends_files import result_file
 
 PRIOR = gallery.RunSettings().prior
@@ -13,11 +12,8 @@ PRIOR = gallery.RunSettings().prior
 def write_results(folder, scenes):
     for method in gallery.METHODS:
         for scene in scenes:
-            path = result_file(folder, method, scene)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(
-                json.dumps({"scene": scene, "method": method, "seconds": 1.23456789, "objects": {}})
-            )
+            result = {"scene": scene, "method": method, "seconds": 1.23456789, "objects": {}}
+            save_report(result_file(folder, method, scene), result)
 
 
 def test_results_are_kept_and_go_on_from_there(tmp_path, monkeypatch):
