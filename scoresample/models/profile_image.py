@@ -8,18 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from scoresample.models.amplitude_bend import AmplitudeBend, amplitude_bend
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
 from scoresample.models.morphology import to_coordinate, to_morphology
 from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.profile_bend import ProfileBend, profile_bend
 from scoresample.models.profile_shape import (
     AMPLITUDE,
     AMPLITUDE_AT,
     NUM_SHAPE,
     amplitude_of,
     log_ratio_of_amplitude,
-    profile_of,
+    logarithm_of_profile,
 )
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.linear import LowRankScale
@@ -89,9 +89,7 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def logarithm(self, z: Float[Array, "7"]) -> Float[Array, "y x"]:
         """Return m(z)."""
-        middle = [(n - 1) / 2 for n in self.scatter.mean.shape]
-        y, x = (jnp.arange(n) - c for n, c in zip(self.scatter.mean.shape, middle, strict=True))
-        return profile_of(z).logarithm(y[:, None], x[None, :], self.softening) + self.excess
+        return logarithm_of_profile(z, self.excess.shape, self.softening) + self.excess
 
     def of_image(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return w of (z, delta)."""
@@ -121,9 +119,11 @@ class ProfileImagePrior(AbstractLogPrior):
     def has_bend(self) -> bool:
         return True
 
-    def bend(self, position: Float[Array, " n"], information: Callable) -> AmplitudeBend:
-        """Return coordinates in which amplitude and scatter are not bound to each other by the data."""
-        return amplitude_bend(self.scatter.root, position, information)
+    def bend(self, position: Float[Array, " n"], information: Callable) -> ProfileBend:
+        """Return coordinates in which profile, amplitude and scatter are not bound to each other by the data."""
+        return profile_bend(
+            self.scatter.root, self.softening, self.excess.shape, position, information
+        )
 
     @_whole
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:

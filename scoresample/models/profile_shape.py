@@ -43,15 +43,32 @@ more. Without it, images of galaxies that are known by little took up whatever t
 
 
 def profile_of(z: Float[Array, "7"]) -> SoftProfile:
-    """Return the profile; no galaxy is smaller than the PSF of the model grid shows it."""
-    radius = RADIUS * jnp.exp(RADIUS_SCATTER * bounded(z[0]))
+    r"""Return the profile as the PSF of the model grid shows it: no galaxy is smaller, and small ones are round.
+
+    The axes of half-light ellipses and the softening add in squares: from a radius r and an axis ratio q come the
+    semi-axes :math:`(r^2 / q + s^2)^{1/2}` and :math:`(r^2 q + s^2)^{1/2}`.
+    """
+    squared = (RADIUS * jnp.exp(RADIUS_SCATTER * bounded(z[0]))) ** 2
+    ellipticity = below_one(ELLIPTICITY * z[1:3])
+    steep = jnp.sum(ellipticity**2)
+    # Half the sum of the squares of the axes, and their product, with (1 / q + q) / 2 = (1 + e^2) / (1 - e^2).
+    mean = squared * (1 + steep) / (1 - steep) + SOFTENING**2
+    product = jnp.sqrt(squared**2 + SOFTENING**4 + 2 * SOFTENING**2 * (mean - SOFTENING**2))
     least, most = INDICES
     return SoftProfile(
-        0.5 * jnp.log(radius**2 + SOFTENING**2),
-        below_one(ELLIPTICITY * z[1:3]),
+        0.5 * jnp.log(product),
+        ellipticity * 2 * squared / ((1 - steep) * (mean + product)),
         jnp.log(least + (most - least) * jax.nn.sigmoid(1.1 * z[3] - 1.65)),  # for the quantiles of INDICES
         CENTER * bounded(z[4:6], LARGEST_SHIFT),
     )
+
+
+def logarithm_of_profile(
+    z: Float[Array, "7"], box: tuple[int, int], softening: float
+) -> Float[Array, "y x"]:
+    r"""Return :math:`\log(S / s_0 + 1) / 0.1` of the profile in a box."""
+    y, x = (jnp.arange(n) - (n - 1) / 2 for n in box)
+    return profile_of(z).logarithm(y[:, None], x[None, :], softening)
 
 
 def amplitude_of(z: Float[Array, "7"]) -> Float[Array, ""]:
