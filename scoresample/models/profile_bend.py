@@ -63,16 +63,14 @@ class ProfileBend(eqx.Module):
     def bent(self, position: Float[Array, " m"]) -> Float[Array, " m"]:
         """Return (z, delta) of (z, q)."""
         z, q = position[:NUM_SHAPE], position[NUM_SHAPE:]
-        known = q @ self.duals
-        mean, log_width = self._given(z)
+        known, mean, log_width = self._given(z, q)
         moved = mean + jnp.exp(log_width) * (known - self._middle(z))
         return jnp.concatenate([z, q + self.directions @ (moved - known)])
 
     def straight(self, position: Float[Array, " m"]) -> Float[Array, " m"]:
         """Return (z, q) of (z, delta)."""
         z, delta = position[:NUM_SHAPE], position[NUM_SHAPE:]
-        known = delta @ self.duals
-        mean, log_width = self._given(z)
+        known, mean, log_width = self._given(z, delta)
         moved = self._middle(z) + jnp.exp(-log_width) * (known - mean)
         return jnp.concatenate([z, delta + self.directions @ (moved - known)])
 
@@ -83,12 +81,13 @@ class ProfileBend(eqx.Module):
     def _middle(self, z):
         return self.first_mean + self.slope @ (z - self.shape)
 
-    def _given(self, z: Float[Array, "7"]) -> tuple[Float[Array, " k"], Float[Array, " k"]]:
-        """Return the mean of what is known of the scatter, and the logarithm of its width."""
-        profile = logarithm_of_profile(z, self.box, self.softening).ravel() @ self.duals
+    def _given(self, z: Float[Array, "7"], pixels: Float[Array, " n"]):
+        """Return what is known of pixels, and the mean and logarithm of the width of what is known of the scatter."""
+        profile = logarithm_of_profile(z, self.box, self.softening).ravel()
+        known, profile = jnp.stack([pixels, profile]) @ self.duals  # which is read once: it takes longest
         seen = self._seen(z)
         mean = seen / (1 + seen) * (self.light - profile) / amplitude_of(z)
-        return mean, self._log_width(z)
+        return known, mean, self._log_width(z)
 
     def _log_width(self, z):
         return 0.5 * (jnp.log1p(self.information) - jnp.log1p(self._seen(z)))
@@ -126,14 +125,15 @@ def profile_bend(
         jax.vmap(product, in_axes=1, out_axes=1)(vectors)
         for product in (scatter.apply, scatter.inverse_transpose)
     )
-    z, known = position[:NUM_SHAPE], position[NUM_SHAPE:] @ duals
+    z, delta = position[:NUM_SHAPE], position[NUM_SHAPE:]
+    known = delta @ duals
     light = logarithm_of_profile(z, box, softening).ravel() @ duals + amplitude_of(z) * known
     flat = jnp.zeros((num, NUM_SHAPE), position.dtype)
     bend = ProfileBend(directions, duals, values, light, jnp.zeros(num), z, flat, box, softening)
-    first_mean, _ = bend._given(z)
+    _, first_mean, _ = bend._given(z, delta)
 
     def at_the_position(z):
-        mean, log_width = bend._given(z)
+        _, mean, log_width = bend._given(z, delta)
         return mean + jnp.exp(log_width) * (known - first_mean)
 
     return eqx.tree_at(

@@ -16,11 +16,16 @@ from scoresample.models.profile_shape import (
     AMPLITUDE,
     AMPLITUDE_AT,
     AMPLITUDE_SCATTER,
+    ELLIPTICITY,
     LARGEST_AMPLITUDE,
     NUM_SHAPE,
+    RADIUS,
+    RADIUS_SCATTER,
     amplitude_of,
+    bounded,
+    profile_of,
 )
-from scoresample.models.soft_profile import SoftProfile
+from scoresample.models.soft_profile import SOFTENING, SoftProfile
 from scoresample.products.prior_report import SIDE, report_prior
 
 SEED = int(os.environ.get("SCORESAMPLE_TEST_SEED", 0))
@@ -57,6 +62,20 @@ def test_isophotes_have_the_axis_ratio_and_the_center():
     np.testing.assert_allclose(along_x, along_y, rtol=1e-5)
     np.testing.assert_allclose(along_x, along_diagonal[0], rtol=1e-5)
     assert profile.log_light(jnp.array(0.2), jnp.array(-0.3)) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("log_radius", "bent"), [(0.0, (0.0, 0.0)), (-3.5, (3.0, 0.0)), (2.5, (-1.0, 2.0))])
+def test_a_profile_has_the_axes_of_its_ellipse_and_of_a_narrow_psf(log_radius, bent):
+    """Their squares add. So small galaxies are round, whatever their ellipticity."""
+    z = jnp.array([log_radius, *bent, 0, 0, 0, 0])
+    found = profile_of(z)
+    radius = RADIUS * np.exp(RADIUS_SCATTER * float(bounded(z[0])))
+    e = np.tanh(ELLIPTICITY * np.hypot(*bent))
+    axes = np.sqrt(radius**2 * np.array([(1 + e) / (1 - e), (1 - e) / (1 + e)]) + SOFTENING**2)
+    assert found.log_radius == pytest.approx(np.log(axes.prod()) / 2, abs=1e-4)
+    expected = (axes[0] - axes[1]) / axes.sum()
+    assert np.hypot(*found.ellipticity) == pytest.approx(expected, abs=1e-4)
+    assert np.arctan2(*found.ellipticity) == pytest.approx(np.arctan2(*bent), abs=1e-4)
 
 
 def test_an_image_is_that_of_its_coordinates(image_prior, position):
