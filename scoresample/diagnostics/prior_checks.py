@@ -211,7 +211,9 @@ def _walk(
     kernel, shape, size = HMC(trajectory_length=3.0, integrator="leapfrog"), z.shape[1:], z[0].size
     target = ValueTarget(lambda flat: prior.log_prob(prior.noise_level * flat.reshape(shape)))
     unlimited = jnp.asarray(kernel.max_steps * kernel.num_stages)
-    tuning = Tuning(jnp.asarray(step_size, z.dtype), jnp.ones(size, z.dtype), unlimited)
+    tuning = Tuning(
+        jnp.asarray(step_size, z.dtype), jnp.ones(size, z.dtype), unlimited, jnp.ones((), z.dtype)
+    )
 
     def chain(pair):
         start, own = pair

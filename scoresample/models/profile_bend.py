@@ -30,8 +30,8 @@ class ProfileBend(eqx.Module):
 
     .. math:: \delta_k = \mu_k(z) + \sqrt{v_k(z) / v_k(z_0)}\;\big(q_k - \mu_k(z_0) - B_k (z - z_0)\big)
 
-    with B so that nothing changes to first order around a position :math:`(z_0, \delta_0)`: what whitens one whitens the
-    other. For :math:`w_k` the light there is taken. Between "centered" and "non-centered", for each pattern and
+    with B so that nothing changes to first order around a position :math:`(z_0, \delta_0)`: what whitens one whitens
+    the other. For :math:`w_k` the light there is taken. Between "centered" and "non-centered", for each pattern and
     amplitude: Papaspiliopoulos, Roberts & Skold 2007, Statistical Science 22, 59.
 
     Attributes
@@ -136,6 +136,4 @@ def profile_bend(
         _, mean, log_width = bend._given(z, delta)
         return mean + jnp.exp(log_width) * (known - first_mean)
 
-    return eqx.tree_at(
-        lambda b: (b.first_mean, b.slope), bend, (first_mean, jax.jacfwd(at_the_position)(z))
-    )
+    return eqx.tree_at(lambda b: (b.first_mean, b.slope), bend, (first_mean, jax.jacfwd(at_the_position)(z)))

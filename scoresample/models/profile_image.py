@@ -121,9 +121,7 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def bend(self, position: Float[Array, " n"], information: Callable) -> ProfileBend:
         """Return coordinates in which profile, amplitude and scatter are not bound to each other by the data."""
-        return profile_bend(
-            self.scatter.root, self.softening, self.excess.shape, position, information
-        )
+        return profile_bend(self.scatter.root, self.softening, self.excess.shape, position, information)
 
     @_whole
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:

@@ -17,10 +17,11 @@ WARM_UP_SCORES = 25
 
 
 class AdaptationState(NamedTuple):
-    """State of blackjax's dual averaging and of its mass matrix estimate."""
+    """State of blackjax's dual averaging and of its mass matrix estimate, and how long trajectories are to be."""
 
     step_size: DualAveragingAdaptationState
     mass: MassMatrixAdaptationState
+    stretch: Float[Array, ""]
 
 
 class WindowAdaptation(NamedTuple):
@@ -54,7 +55,9 @@ class WindowAdaptation(NamedTuple):
         """Return the state before the first step."""
         mass_init, _, _ = mass_matrix_adaptation(True)
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
-        state = AdaptationState(step_init(jnp.asarray(step_size, dtype)), mass_init(size))
+        state = AdaptationState(
+            step_init(jnp.asarray(step_size, dtype)), mass_init(size), jnp.ones((), dtype)
+        )
 
         def fixed(x):
             # Without its dtype spelled out, a number stays weakly typed and the loops over steps compile twice.
@@ -71,9 +74,13 @@ class WindowAdaptation(NamedTuple):
         average = state.step_size.log_step_size_avg
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
         fresh = step_init(jnp.exp(average) / 5)._replace(log_step_size=average)
-        return AdaptationState(
-            jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), fresh, state.step_size), state.mass
+        return state._replace(
+            step_size=jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), fresh, state.step_size)
         )
+
+    def lengthened(self, state: AdaptationState, stretch: float) -> AdaptationState:
+        """Return the state for trajectories so much longer than the sampler's."""
+        return state._replace(stretch=jnp.full_like(state.stretch, stretch))
 
     def update(
         self,
@@ -97,7 +104,7 @@ class WindowAdaptation(NamedTuple):
         step_size = jax.tree.map(
             lambda a, b: jnp.where(ends_window, a, b).astype(b.dtype), restarted, step_size
         )
-        return AdaptationState(step_size, mass)
+        return state._replace(step_size=step_size, mass=mass)
 
     def current(self, state: AdaptationState) -> Tuning:
         """Return what the next warm-up step uses."""
@@ -111,4 +118,4 @@ class WindowAdaptation(NamedTuple):
         step_size = jnp.exp(log_step_size)
         if self.step_size is not None:
             step_size = jnp.full_like(step_size, self.step_size)
-        return Tuning(step_size, state.mass.inverse_mass_matrix, jnp.asarray(max_scores))
+        return Tuning(step_size, state.mass.inverse_mass_matrix, jnp.asarray(max_scores), state.stretch)

@@ -4,6 +4,7 @@ import abc
 from typing import Any, NamedTuple
 
 import equinox as eqx
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from scoresample.density.base import AbstractDensity, Position
@@ -46,11 +47,13 @@ class Tuning(NamedTuple):
     """What warm-up finds: the step size and the diagonal of the inverse mass matrix.
 
     ``max_scores`` keeps trajectories short during warm-up, where the step size may still be far too small for them.
+    ``stretch`` multiplies the length of trajectories.
     """
 
     step_size: Float[Array, ""]
     inverse_mass: Float[Array, " n"]
     max_scores: Int[Array, ""]
+    stretch: Float[Array, ""]
 
 
 class AbstractSampler(eqx.Module):
@@ -123,6 +126,10 @@ class AbstractKernel(AbstractSampler):
     def fixed_step_size(self) -> float | None:
         """The step size that the user gave; None where warm-up finds it."""
         return None
+
+    def stretch(self, positions: Float[np.ndarray, "step chain n"]) -> float:
+        """Return by how much trajectories are to be longer, from positions along the chains in warm-up."""
+        return 1.0
 
     def stages(self, density: AbstractDensity, num_warmup: int) -> tuple[Stage, ...]:
         """Return the parts of a run; most have one."""

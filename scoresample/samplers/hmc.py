@@ -7,13 +7,15 @@ import blackjax.mcmc.nuts
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from blackjax.mcmc.hmc import HMCState
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.samplers.base import Tuning
 from scoresample.samplers.energies import WorkTarget
 from scoresample.samplers.hamiltonian import AbstractHamiltonian
 from scoresample.samplers.integrators import leapfrog, whole_trajectory
+from scoresample.samplers.trajectories import stretch_of
 
 
 class NUTS(AbstractHamiltonian):
@@ -61,6 +63,9 @@ class HMC(AbstractHamiltonian):
     ----------
     trajectory_length
         Mean length, in units of the posterior's standard deviation in well-conditioned coordinates.
+    max_stretch
+        By how much warm-up may make them longer, where something mixes slowly (`trajectories.stretch_of`); 1 for not at
+        all.
     max_steps
         Trajectories have at most this many steps.
     target_acceptance
@@ -75,6 +80,7 @@ class HMC(AbstractHamiltonian):
     quadratures = (*AbstractHamiltonian.quadratures, "chord")
     uses_mass = True
     trajectory_length: float = eqx.field(static=True, default=3.0)
+    max_stretch: float = eqx.field(static=True, default=4.0)
     max_steps: int = eqx.field(static=True, default=256)
     target_acceptance: float = eqx.field(static=True, default=0.8)
     energy: str = eqx.field(static=True, default="auto")
@@ -85,7 +91,8 @@ class HMC(AbstractHamiltonian):
         self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
     ) -> tuple[HMCState, dict[str, Array]]:
         # All chains share the length: together they would have to wait for the longest.
-        length = self.trajectory_length * jax.random.uniform(shared, (), tuning.step_size.dtype, 1 / 3, 5 / 3)
+        factor = jax.random.uniform(shared, (), tuning.step_size.dtype, 1 / 3, 5 / 3)
+        length = self.trajectory_length * tuning.stretch * factor
         most = jnp.minimum(self.max_steps, tuning.max_scores // self.num_stages)
         num_steps = jnp.clip(jnp.ceil(length / tuning.step_size), 1, most).astype(int)
         step_size = jnp.minimum(
@@ -97,6 +104,9 @@ class HMC(AbstractHamiltonian):
         kernel = blackjax.mcmc.hmc.build_kernel(integrator)
         state, info = kernel(key, state, target, step_size, tuning.inverse_mass, in_parts)
         return state, _statistics(info) | {"num_steps": self.num_stages * num_steps}
+
+    def stretch(self, positions: Float[np.ndarray, "step chain n"]) -> float:
+        return stretch_of(positions, self.max_stretch)
 
 
 class MALA(AbstractHamiltonian):

@@ -29,6 +29,7 @@ from scoresample.samplers.endings import (
 from scoresample.samplers.hmc import NUTS
 from scoresample.samplers.interruption import noting_ctrl_c
 from scoresample.samplers.laplace import Laplace
+from scoresample.samplers.trajectories import flat_positions
 from scoresample.samplers.whitening import (
     Whitening,
     add_curvature,
@@ -119,7 +120,7 @@ def sample(
     seed = np.asarray(jax.random.key_data(key)).tolist()
     versions = {name: importlib.metadata.version(name) for name in ("jax", "blackjax", "numpyro")}
 
-    def draws_of(done, status: str, step_size: float | None) -> Draws:
+    def draws_of(done, status: str, tuned: dict[str, float | None]) -> Draws:
         position, derived, stats = done
         settings = {
             "sampler": settings_of(sampler),
@@ -127,7 +128,7 @@ def sample(
             **sizes,
             "num_kept": int(jax.tree.leaves((position, derived))[0].shape[1]),
             "seed": seed,
-            "step_size": step_size,
+            **tuned,
             "seconds": round(time.perf_counter() - deadline.begun, 3),
             "versions": versions,
         }
@@ -140,7 +141,7 @@ def sample(
     if kernel is None or whitening.size == 0:
         if isinstance(sampler, Laplace):
             whitening = sampler.whiten(key_curvature, compiled, whitening)
-        status, step_size = run.independent(key_run, whitening), None
+        status, tuned = run.independent(key_run, whitening), {"step_size": None}
     else:
         known = whitening.local is not None
         if known:
@@ -151,11 +152,11 @@ def sample(
             )
         z = _first_coordinates(key_start, whitening, starts, num_chains, disperse=known and len(starts) == 1)
         run.max_draws = num_draws if max_draws is None or enough is None else max(num_draws, max_draws)
-        run.enough = lambda done: enough is None or enough(draws_of(done, "done", None))
-        status, step_size = run.chains(
+        run.enough = lambda done: enough is None or enough(draws_of(done, "done", {"step_size": None}))
+        status, tuned = run.chains(
             key_run, kernel, stages, whitening, z, adapt_mass=kernel.uses_mass and not known
         )
-    return draws_of(run.collected(), status, step_size)
+    return draws_of(run.collected(), status, tuned)
 
 
 class _Run:
@@ -184,7 +185,7 @@ class _Run:
         z,
         adapt_mass: bool,
     ):
-        """Run a Markov kernel; return the status and the step size."""
+        """Run a Markov kernel; return the status, and what warm-up has found."""
         adaptation = WindowAdaptation(kernel.target_acceptance, adapt_mass, kernel.fixed_step_size)
         num_warmup, num_draws = self.sizes["num_warmup"], self.sizes["num_draws"]
         before = stages[-1].begin  # scales are learned where they will be used
@@ -197,6 +198,8 @@ class _Run:
         key_warm, key_draw = jax.random.split(key)
         begins = [stage.begin for stage in stages[1:]]
         recenter_at = [] if adapt_mass else _recenter_steps(num_warmup, before)
+        measured = _measured_steps(max([before, *recenter_at]), num_warmup)
+        window = np.zeros((0, *z.shape), z.dtype)  # positions while mixing is measured
 
         def nothing():
             fixed = (kernel, adaptation, stages[-1].density.for_compilation())
@@ -206,9 +209,9 @@ class _Run:
         note = self._note()
         if note is not None:
             warmed = note["warmed"]
-            like = ((states, adapting, whitening), [nothing()] if note["num_done"] else [])
-            state, self.done = load_tree(self.path, like)
-            states, adapting, whitening = jax.tree.map(jnp.asarray, state)
+            like = ((states, adapting, whitening, window), [nothing()] if note["num_done"] else [])
+            (*state, window), self.done = load_tree(self.path, like)
+            states, adapting, whitening = jax.tree.map(jnp.asarray, tuple(state))
         try:
             with noting_ctrl_c() as stop_if_pressed:
                 check_finite(states, "start" if warmed == 0 else f"are after {warmed} warm-up steps")
@@ -227,6 +230,11 @@ class _Run:
                         warmed += n
                         step_size = float(adaptation.current(adapting).step_size)
                         still = check_moves(still, positions, step_size)
+                        if measured[0] < warmed <= measured[1] and not adapt_mass:
+                            window = np.concatenate([window, flat_positions(positions)])
+                            if warmed == measured[1]:
+                                adapting = adaptation.lengthened(adapting, kernel.stretch(window))
+                                window = window[:0]
                         if warmed in recenter_at or warmed in begins:
                             original, z = _stage_at(stages, warmed).density, states.position
                             density = original.for_compilation()
@@ -238,7 +246,7 @@ class _Run:
                             adapting = adaptation.restart(adapting)
                         bar.set_postfix(acceptance=f"{acceptance:.2f}")
                         bar.update(n)
-                        self._keep((states, adapting, whitening), warmed)
+                        self._keep((states, adapting, whitening, window), warmed)
                 step_size = float(adaptation.final(adapting).step_size)
                 if num_warmup > 0 and kernel.fixed_step_size is None and whitening.local is not None:
                     check_step_size(step_size)
@@ -252,16 +260,17 @@ class _Run:
                         states, out = chunks.draw(*fixed, whitening, key_draw, states, adapting, first, n)
                         self._append(out, n, bar)
                         still = check_moves(still, self.done[-1][0], step_size)
-                        self._keep((states, adapting, whitening), warmed)
+                        self._keep((states, adapting, whitening, window), warmed)
                         goal = self._goal(goal, bar)
             status = "done"
         except (KeyboardInterrupt, RunEnded) as ended:
             status = "interrupted" if isinstance(ended, KeyboardInterrupt) else str(ended)
-            self._keep((states, adapting, whitening), warmed, now=True)
+            self._keep((states, adapting, whitening, window), warmed, now=True)
         if not self.done:  # ended before the first draw
             self.done = [nothing()]
         self._finish(status)
-        return status, float(adaptation.final(adapting).step_size)
+        final = adaptation.final(adapting)
+        return status, {"step_size": float(final.step_size), "trajectory_stretch": float(final.stretch)}
 
     def independent(self, key: PRNGKeyArray, whitening: Whitening) -> str:
         """Draw standard normal coordinates; return the status."""
@@ -351,6 +360,14 @@ def _recenter_steps(num_warmup: int, begin: int) -> list[int]:
         for part in (0.15, 0.3, 0.5)
     )
     return sorted({step for step in steps if step < num_warmup})
+
+
+def _measured_steps(begin: int, num_warmup: int) -> tuple[int, int]:
+    """Return between which warm-up steps mixing is measured: from ``begin`` to a chunk before the end.
+
+    Both are the same where that leaves none.
+    """
+    return begin, begin + max((num_warmup - begin) // chunks.CHUNK - 1, 0) * chunks.CHUNK
 
 
 def _check_sizes(num_chains: int, num_warmup: int, num_draws: int) -> None:

@@ -83,7 +83,7 @@ def test_the_log_ratio_is_that_of_metropolis_and_hastings(key):
     target = ValueTarget(log_prob)
     z = 0.3 * jax.random.normal(key, (SIZE,))
     h, mass = 0.1, jnp.linspace(0.5, 2, SIZE)
-    tuning = Tuning(jnp.asarray(h), mass, jnp.asarray(1))
+    tuning = Tuning(jnp.asarray(h), mass, jnp.asarray(1), jnp.ones(()))
     value, known = target.start(z)
     moved, log_ratio = langevin_move(key, LangevinState(z, jnp.zeros(SIZE), value, known), target, tuning)
 
@@ -102,7 +102,7 @@ def test_without_friction_a_step_is_the_integrators_and_its_ratio_the_error_of_e
     z, momentum = 0.3 * jax.random.normal(key, (2, SIZE))
     value, known = target.start(z)
     state = LangevinState(z, momentum, value, known)
-    tuning = Tuning(jnp.asarray(size), jnp.ones(SIZE), jnp.asarray(1))
+    tuning = Tuning(jnp.asarray(size), jnp.ones(SIZE), jnp.asarray(1), jnp.ones(()))
     moved, log_ratio = UnderdampedLangevin(friction=1e-12).move(key, state, target, integrator, tuning)
     from blackjax.mcmc.integrators import IntegratorState
 
