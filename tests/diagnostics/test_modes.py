@@ -163,8 +163,8 @@ def test_the_local_scale_counts_what_profile_and_scatter_do_together(monkeypatch
     posterior = make_posterior([[8.0, 8.0]], [[2000.0, 2000.0]], image=load_profile_prior())
     position = posterior.initial_position()
     name = "galaxy_0.image"
-    # The amplitude is 0.6: smoothing errs the more, the more of the light is scatter.
-    position[name] = position[name].at[:NUM_SHAPE].set(0.3).at[AMPLITUDE_AT].set(0.2)
+    # The amplitude is its median: smoothing errs the more, the more of the light is scatter.
+    position[name] = position[name].at[:NUM_SHAPE].set(0.3).at[AMPLITUDE_AT].set(0.0)
     positions = {name: value[None] for name, value in position.items()}
     information = make_information(jax.random.key(0), posterior, positions, (name,), 10)
     v = jax.random.normal(jax.random.key(1), position[name].shape)
