@@ -27,8 +27,8 @@ from scoresample.numerics.threads import in_one_thread, side_by_side
 if TYPE_CHECKING:
     from scoresample.density.posterior import Posterior
 
-MAX_DENSE = 600
-NUM_DIRECTIONS = 200
+MAX_DENSE = 2000
+NUM_DIRECTIONS = 400
 """For objects with more free pixels than the first, only so many directions are told from the prior's."""
 
 Block = tuple[tuple[str, ...], Scale]
