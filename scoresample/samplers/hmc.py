@@ -15,7 +15,7 @@ from scoresample.samplers.base import Tuning
 from scoresample.samplers.energies import WorkTarget
 from scoresample.samplers.hamiltonian import AbstractHamiltonian
 from scoresample.samplers.integrators import leapfrog, whole_trajectory
-from scoresample.samplers.trajectories import stretch_of
+from scoresample.samplers.trajectories import LENGTHS, stretch_of
 
 
 class NUTS(AbstractHamiltonian):
@@ -91,7 +91,7 @@ class HMC(AbstractHamiltonian):
         self, key: PRNGKeyArray, shared: PRNGKeyArray, state: HMCState, target, integrator, tuning: Tuning
     ) -> tuple[HMCState, dict[str, Array]]:
         # All chains share the length: together they would have to wait for the longest.
-        factor = jax.random.uniform(shared, (), tuning.step_size.dtype, 1 / 3, 5 / 3)
+        factor = jax.random.uniform(shared, (), tuning.step_size.dtype, *LENGTHS)
         length = self.trajectory_length * tuning.stretch * factor
         most = jnp.minimum(self.max_steps, tuning.max_scores // self.num_stages)
         num_steps = jnp.clip(jnp.ceil(length / tuning.step_size), 1, most).astype(int)

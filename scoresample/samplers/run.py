@@ -198,7 +198,8 @@ class _Run:
         key_warm, key_draw = jax.random.split(key)
         begins = [stage.begin for stage in stages[1:]]
         recenter_at = [] if adapt_mass else _recenter_steps(num_warmup, before)
-        measured = _measured_steps(max([before, *recenter_at]), num_warmup)
+        measure_from = max([before, *recenter_at])
+        measure_until = _last_measured_step(measure_from, num_warmup)
         window = np.zeros((0, *z.shape), z.dtype)  # positions while mixing is measured
 
         def nothing():
@@ -230,9 +231,9 @@ class _Run:
                         warmed += n
                         step_size = float(adaptation.current(adapting).step_size)
                         still = check_moves(still, positions, step_size)
-                        if measured[0] < warmed <= measured[1] and not adapt_mass:
+                        if measure_from < warmed <= measure_until and not adapt_mass:
                             window = np.concatenate([window, flat_positions(positions)])
-                            if warmed == measured[1]:
+                            if warmed == measure_until:
                                 adapting = adaptation.lengthened(adapting, kernel.stretch(window))
                                 window = window[:0]
                         if warmed in recenter_at or warmed in begins:
@@ -362,12 +363,9 @@ def _recenter_steps(num_warmup: int, begin: int) -> list[int]:
     return sorted({step for step in steps if step < num_warmup})
 
 
-def _measured_steps(begin: int, num_warmup: int) -> tuple[int, int]:
-    """Return between which warm-up steps mixing is measured: from ``begin`` to a chunk before the end.
-
-    Both are the same where that leaves none.
-    """
-    return begin, begin + max((num_warmup - begin) // chunks.CHUNK - 1, 0) * chunks.CHUNK
+def _last_measured_step(begin: int, num_warmup: int) -> int:
+    """Return the warm-up step until which mixing is measured, from ``begin`` on: a chunk before the end."""
+    return begin + max((num_warmup - begin) // chunks.CHUNK - 1, 0) * chunks.CHUNK
 
 
 def _check_sizes(num_chains: int, num_warmup: int, num_draws: int) -> None:

@@ -4,8 +4,11 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-SPREAD = 1 + (4 / 3) ** 2 / 12
-"""Mean square of a length that is uniform between 1/3 and 5/3, whose mean is 1."""
+LENGTHS = (1 / 3, 5 / 3)
+"""Lengths of trajectories are uniform between these, in units of their mean."""
+
+SPREAD = 1 + (LENGTHS[1] - LENGTHS[0]) ** 2 / 12
+"""Mean square of such a length."""
 
 LENGTH_PER_WIDTH = 1.6
 """Mean length of trajectories, for a direction of width 1: the mean of the cosine of such lengths is 0 there."""
