@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from scoresample.models.profile_shape import NUM_SHAPE, amplitude_of, logarithm_of_profile
+from scoresample.numerics.arrays import to_jax
+from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.linear import LowRankScale, leading_eigenvectors, whitened_by
 
 NUM_DIRECTIONS = 96
@@ -119,8 +121,24 @@ def profile_bend(
         Maps columns of patterns of delta, (n, k), to the information of the data on them, at this position.
     """
     num = min(NUM_DIRECTIONS, scatter.size)
-    values, vectors = leading_eigenvectors(whitened_by(scatter, information), scatter.size, num)
-    vectors, values = (jnp.asarray(a, position.dtype) for a in (vectors, np.maximum(values, 0)))
+    values, vectors = leading_eigenvectors(
+        whitened_by(scatter, information), scatter.size, num, dtype=np.float32
+    )
+    vectors, values = (to_jax(a, position.dtype) for a in (vectors, np.maximum(values, 0)))
+    return _around(scatter, softening, box, position, values, vectors)
+
+
+@quick_jit
+def _around(
+    scatter: LowRankScale,
+    softening: float,
+    box: tuple[int, int],
+    position: Float[Array, " m"],
+    values: Float[Array, " k"],
+    vectors: Float[Array, "n k"],
+) -> ProfileBend:
+    """Return the bend around a position, given the leading eigenvalues and vectors of the whitened information."""
+    num = len(values)
     directions, duals = (
         jax.vmap(product, in_axes=1, out_axes=1)(vectors)
         for product in (scatter.apply, scatter.inverse_transpose)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from scoresample.errors import ShapeError
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
 from scoresample.models.morphology import to_coordinate, to_morphology
@@ -40,24 +41,27 @@ class ProfileImagePrior(AbstractLogPrior):
 
     with m(z) the logarithm of a `SoftProfile`, plus what galaxies have beyond it on average: log-normal radius, index
     between 0.4 and 6, normal ellipticity and center. The amplitude a is log-normal: most galaxies are near a profile,
-    and some far from any. Samplers move in (z, delta), which is Gaussian a priori, on the whole real line; it has seven
-    numbers more than the image.
+    and some far from any. There is scatter in the middle of a box; in the margin, wings are those of the profile.
+    Samplers move in (z, delta), which is Gaussian a priori, on the whole real line.
 
     Parameters
     ----------
     excess
-        What m has beyond the profile.
+        What m has beyond the profile, in the middle.
     scatter
-        Of delta.
+        Of delta, there.
     root
         Of the covariance of (z, delta).
+    box
+        Shape of the images; the middle is as many pixels from both ends.
     softening
         :math:`s_0`.
     """
 
-    excess: Float[Array, "y x"]
+    excess: Float[Array, "h w"]
     scatter: GaussianImagePrior
     root: LowRankScale
+    box: tuple[int, int] = eqx.field(static=True)
     softening: float = eqx.field(static=True)
     name: str = eqx.field(static=True, default="profile")
 
@@ -68,7 +72,8 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def for_shape(self, shape: tuple[int, ...]) -> "ProfileImagePrior":
         """Return itself, or raise ``ShapeError`` if it is for images of another shape."""
-        self.scatter.for_shape(shape)
+        if tuple(shape) != self.box:
+            raise ShapeError(f"this prior of profiles is for images of shape {self.box}, not {tuple(shape)}.")
         return self
 
     @property
@@ -77,9 +82,15 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def coordinate_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of (z, delta)."""
-        return (NUM_SHAPE + int(np.prod(shape)),)
+        return (NUM_SHAPE + self.scatter.mean.size,)
 
-    def of_pixels(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
+    def free_pixels(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
+        """Return where the scatter is."""
+        self.for_shape(shape)
+        margins = [(n - k) // 2 for n, k in zip(self.box, self.scatter.mean.shape, strict=True)]
+        return tuple(slice(m, m + k) for m, k in zip(margins, self.scatter.mean.shape, strict=True))
+
+    def of_pixels(self, position: Float[Array, " n"]) -> Float[Array, "h w"]:
         """Return delta."""
         return position[NUM_SHAPE:].reshape(self.scatter.mean.shape)
 
@@ -89,30 +100,33 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def logarithm(self, z: Float[Array, "7"]) -> Float[Array, "y x"]:
         """Return m(z)."""
-        return logarithm_of_profile(z, self.excess.shape, self.softening) + self.excess
+        return logarithm_of_profile(z, self.box, self.softening) + self._in_box(self.excess)
 
     def of_image(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return w of (z, delta)."""
         z = position[:NUM_SHAPE]
-        return self.logarithm(z) + amplitude_of(z) * self.of_pixels(position)
+        return self.logarithm(z) + amplitude_of(z) * self._in_box(self.of_pixels(position))
 
     @_whole
     def to_constrained(self, position: Float[Array, " n"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
         """Return the image u of (z, delta), and the log-Jacobian of u by delta."""
-        image, log_slope = from_logarithm(self.of_image(position), self.softening)
-        return image, log_slope + image.size * jnp.log(amplitude_of(position[:NUM_SHAPE]))
+        w, middle = self.of_image(position), self.free_pixels(self.box)
+        _, log_slope = from_logarithm(w[middle], self.softening)
+        log_amplitude = jnp.log(amplitude_of(position[:NUM_SHAPE]))
+        return from_logarithm(w, self.softening)[0], log_slope + self.excess.size * log_amplitude
 
     @_whole
     def slope(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
-        """Return du / d delta."""
-        pixels = jnp.ones_like(position).at[:NUM_SHAPE].set(0)
-        return jax.jvp(lambda q: self.to_constrained(q)[0], (position,), (pixels,))[1]
+        """Return du / d delta; in the margin, what it would be."""
+        w = self.of_image(position)
+        image = lambda w: from_logarithm(w, self.softening)[0]
+        return amplitude_of(position[:NUM_SHAPE]) * jax.jvp(image, (w,), (jnp.ones_like(w),))[1]
 
     @_whole
     def beside_pixels(self, position: Float[Array, " n"]) -> Float[Array, "pixel 7"]:
         """Return dw / dz, in units of the amplitude."""
         z, delta = position[:NUM_SHAPE], self.of_pixels(position)
-        of_image = lambda z: (self.logarithm(z) + amplitude_of(z) * delta).ravel()
+        of_image = lambda z: (self.logarithm(z) + amplitude_of(z) * self._in_box(delta)).ravel()
         return jax.jacfwd(of_image)(z) / amplitude_of(z)
 
     @property
@@ -121,15 +135,23 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def bend(self, position: Float[Array, " n"], information: Callable) -> ProfileBend:
         """Return coordinates in which profile, amplitude and scatter are not bound to each other by the data."""
-        return profile_bend(self.scatter.root, self.softening, self.excess.shape, position, information)
+        middle = self.free_pixels(self.box)
+
+        def of_scatter(columns: np.ndarray) -> np.ndarray:
+            images = np.zeros((*self.box, columns.shape[1]), columns.dtype)
+            images[middle] = columns.reshape(images[middle].shape)
+            known = information(images.reshape(-1, columns.shape[1])).reshape(images.shape)
+            return known[middle].reshape(columns.shape)
+
+        return profile_bend(self.scatter.root, self.softening, self.excess.shape, position, of_scatter)
 
     @_whole
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:
         """Return the most probable (z, delta) of an image u; of light next to the least there can be, of a bit more."""
-        least = to_coordinate(jnp.asarray(-_LEAST * self.softening, value.dtype))
-        w = to_logarithm(jnp.maximum(value, least), self.softening)
+        w = self._logarithm_of(value)
         z = self._most_probable(w)
-        return jnp.concatenate([z, ((w - self.logarithm(z)) / amplitude_of(z)).ravel()])
+        off = (w - self.logarithm(z))[self.free_pixels(w.shape)]
+        return jnp.concatenate([z, (off / amplitude_of(z)).ravel()])
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         r"""Return the log density of one image u, by Laplace's method over z.
@@ -137,15 +159,16 @@ class ProfileImagePrior(AbstractLogPrior):
         .. math:: \log p(u) \approx \max_z \log p(u, z) + \tfrac72 \log 2\pi - \tfrac12 \log\det H
 
         with H its curvature, Gauss-Newton in the profile; minus infinity where :math:`S \le -s_0`. A whole image
-        tells z well, so that little is lost. Samplers of a `Posterior` do not use it; those with a `PriorDistribution`
+        tells z well, so that little is lost. In the margin images count as if they had the noise of the prior, without
+        which there is no density of theirs. Samplers of a `Posterior` do not use it; those with a `PriorDistribution`
         do.
         """
         inside = jnp.all(to_morphology(value) > -self.softening)
-        position = self.to_unconstrained(value)
-        z = position[:NUM_SHAPE]
+        w = self._logarithm_of(value)
+        z = self._most_probable(w)
         slope = self._whitened_slope(z)
         curvature = jnp.eye(NUM_SHAPE, dtype=z.dtype).at[:AMPLITUDE_AT, :AMPLITUDE_AT].add(slope.T @ slope)
-        misfit = jnp.sum((amplitude_of(z) * self.scatter.whiten(self.of_pixels(position))) ** 2)
+        misfit = jnp.sum(self._whole.inverse((w - self.logarithm(z)).ravel()) ** 2)
         cost = _cost_of_amplitude(misfit, value.size)
         at = AMPLITUDE_AT
         # The pull of the misfit on the profile falls as 1 / a^2, and at the maximum it is z.
@@ -154,8 +177,10 @@ class ProfileImagePrior(AbstractLogPrior):
         curvature = curvature.at[:at, at].set(cross).at[at, :at].set(cross)
         log_root = jnp.sum(jnp.log(jnp.diag(jnp.linalg.cholesky(curvature))))
         width = 0.5 * NUM_SHAPE * np.log(2 * np.pi) - log_root
-        log_prob = self.unconstrained_log_prob(position) + width - self.to_constrained(position)[1]
-        return jnp.where(inside, log_prob, -jnp.inf)
+        of_shape = -0.5 * jnp.sum(z**2) - 0.5 * NUM_SHAPE * np.log(2 * np.pi)
+        log_volume = self._whole.log_det() + w.size * (jnp.log(amplitude_of(z)) + 0.5 * np.log(2 * np.pi))
+        of_image = -0.5 * misfit / amplitude_of(z) ** 2 - log_volume - from_logarithm(w, self.softening)[1]
+        return jnp.where(inside, of_shape + of_image + width, -jnp.inf)
 
     def unconstrained_log_prob(self, position: Float[Array, " n"]) -> Float[Array, ""]:
         """Return the normalized log density of (z, delta)."""
@@ -176,7 +201,8 @@ class ProfileImagePrior(AbstractLogPrior):
         """Return ``n`` independent images u."""
         key_shape, key_scatter = jax.random.split(key)
         z = jax.random.normal(key_shape, (n, NUM_SHAPE), self.scatter.mean.dtype)
-        delta = self.scatter.sample(key_scatter, shape, n).reshape(n, -1)
+        self.for_shape(shape)
+        delta = self.scatter.sample(key_scatter, self.scatter.mean.shape, n).reshape(n, -1)
         return jax.vmap(lambda q: self.to_constrained(q)[0])(jnp.concatenate([z, delta], axis=1))
 
     def scale(self, shape: tuple[int, ...]) -> LowRankScale:
@@ -184,11 +210,33 @@ class ProfileImagePrior(AbstractLogPrior):
         self.for_shape(shape)
         return self.root
 
+    @property
+    def _whole(self) -> LowRankScale:
+        """The square root of the covariance of the whole image's scatter, with the noise of the prior in the margin."""
+        inner = self.scatter.root
+        middle = np.zeros(self.box, bool)
+        middle[self.free_pixels(self.box)] = True
+        at = np.flatnonzero(middle)
+        noise = jnp.full(middle.size, self.noise_level, inner.diagonal.dtype)
+        directions = jnp.zeros((middle.size, inner.stretch.size), inner.directions.dtype)
+        return LowRankScale(
+            noise.at[at].set(inner.diagonal), directions.at[at].set(inner.directions), inner.stretch
+        )
+
+    def _in_box(self, middle: Float[Array, "h w"]) -> Float[Array, "y x"]:
+        """Return an image of a whole box from its middle, 0 around."""
+        return jnp.pad(middle, [((n - k) // 2,) * 2 for n, k in zip(self.box, middle.shape, strict=True)])
+
+    def _logarithm_of(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        """Return w of an image u, of light next to the least there can be where it is less."""
+        least = to_coordinate(jnp.asarray(-_LEAST * self.softening, value.dtype))
+        return to_logarithm(jnp.maximum(value, least), self.softening)
+
     def _most_probable(self, w: Float[Array, "y x"]) -> Float[Array, "7"]:
         """Return the z that is most probable with w, by damped Gauss-Newton steps from the best of some radii."""
 
         def misfit(z):
-            return self.scatter.whiten(w - self.logarithm(z)).ravel()
+            return self._whole.inverse((w - self.logarithm(z)).ravel())
 
         def loss(z):
             fit = 0.5 * jnp.sum((misfit(z) / amplitude_of(z)) ** 2) + w.size * jnp.log(amplitude_of(z))
@@ -221,7 +269,7 @@ class ProfileImagePrior(AbstractLogPrior):
     def _whitened_slope(self, z: Float[Array, "7"]) -> Float[Array, "pixel 6"]:
         """Return the inverse of a L times the derivative of m by what it depends on."""
         slope = jax.jacfwd(self.logarithm)(z)[..., :AMPLITUDE_AT].reshape(-1, AMPLITUDE_AT) / amplitude_of(z)
-        return jax.vmap(self.scatter.root.inverse, in_axes=1, out_axes=1)(slope)
+        return jax.vmap(self._whole.inverse, in_axes=1, out_axes=1)(slope)
 
 
 def _cost_of_amplitude(misfit: Float[Array, ""], size: int):
