@@ -3,6 +3,7 @@
     python -m benchmarks.gallery --scenes 200                   goes on from what is in benchmarks/gallery/
     python -m benchmarks.gallery --scenes 200 --prior profile   the same with another prior
     python -m benchmarks.gallery --table                        prints the tables of docs/gallery.md
+    python -m benchmarks.gallery --table --without merger knots of scenes that have none of these
 
 It is `scoresample bench blends` with the settings below. Each method has a file, the posterior one for each prior, and
 each scene a line of it, its numbers to five digits; the first line says of which gallery and settings.
@@ -13,6 +14,7 @@ import json
 import pathlib
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import pandas as pd
@@ -91,10 +93,13 @@ def gather(prior: str, folder: pathlib.Path) -> None:
             )
 
 
-def judge_stored(prior: str) -> BlendReport:
-    """Judge the scenes that every method has seen."""
+def judge_stored(prior: str, without: Sequence[str] = ()) -> BlendReport:
+    """Judge the scenes that every method has seen; ``without`` has kinds of objects that scenes may not have."""
     found = {method: read_stored(method, prior) for method in METHODS}
-    everywhere = sorted(set.intersection(*map(set, found.values())))
+    kinds = {scene: {o["kind"] for o in one["objects"]["oracle"]} for scene, one in found["oracle"].items()}
+    everywhere = sorted(
+        scene for scene in set.intersection(*map(set, found.values())) if not kinds[scene] & set(without)
+    )
     return judge_blends([found[method][scene] for scene in everywhere for method in METHODS])
 
 
@@ -133,6 +138,9 @@ def main() -> None:
     parser.add_argument("--folder", type=pathlib.Path, help="of the study; a temporary one by default")
     parser.add_argument("--gather", action="store_true", help="only store what is in the folder")
     parser.add_argument("--table", action="store_true", help="only print what is stored")
+    parser.add_argument(
+        "--without", nargs="+", default=(), help="kinds; of tables, scenes that have one are left out"
+    )
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or pathlib.Path(temporary)
@@ -151,7 +159,7 @@ def main() -> None:
         finally:
             if not args.table:
                 gather(args.prior, folder)
-    print(tables(judge_stored(args.prior)))
+    print(tables(judge_stored(args.prior, args.without)))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """What it costs not to know shapes: the least errors of fluxes in the gallery, in closed form.
 
-A method that knows the profile of every galaxy but for its size, ellipticity and position, and how these scatter in the
-population, has to find them from the same images as the fluxes. To first order about the truth its errors are Gaussian,
-with the covariance
+A method that knows the profile of every galaxy but for its size, ellipticity, position and wings, and how these scatter
+in the population, has to find them from the same images as the fluxes. To first order about the truth its errors are
+Gaussian, with the covariance
 
     C = (D^T N^-1 D + P)^-1
 
@@ -31,12 +31,22 @@ LOG_SIZE = 0.72
 ELLIPTICITY = 0.25
 """Of each component, of the axis ratios of the gallery (`galaxies.draw_axis_ratio`)."""
 
+WINGS, WIDER = 0.25, 4.0
+"""Of the share of the light that may be in wings of the same shape, so many times as wide. With a quarter of it an
+exponential galaxy is as concentrated (80 over 20 % radius) as at a Sersic index of 1.5."""
+
 STEP = 0.01
 DRAWS = 200
 """Of the error of each flux, for medians over sources."""
 
-SHAPE, STAR = ("y", "x", "size", "e1", "e2"), ("y", "x")
-UNKNOWN = {"oracle": (), "position": STAR, "and size": SHAPE[:3], "and ellipticity": SHAPE}
+SHAPE, STAR = ("y", "x", "size", "e1", "e2", "wings"), ("y", "x")
+UNKNOWN = {
+    "oracle": (),
+    "position": STAR,
+    "and size": SHAPE[:3],
+    "and ellipticity": SHAPE[:5],
+    "and wings": SHAPE,
+}
 EDGES = {"magnitude_i": (-np.inf, 23, 24.5, 26, np.inf), "blendedness": (-np.inf, 0.05, 0.2, 0.5, np.inf)}
 
 
@@ -44,6 +54,8 @@ def changed(profile: galsim.GSObject, what: str, by: float) -> galsim.GSObject:
     """Return a profile with one of its numbers changed."""
     if what == "size":
         return profile.dilate(np.exp(by))
+    if what == "wings":
+        return (1 - by) * profile + by * profile.dilate(WIDER)
     if what in STAR:
         return profile.shift(0, by) if what == "y" else profile.shift(by, 0)
     return profile.shear(**{what.replace("e", "g"): by})
@@ -71,7 +83,7 @@ def information(gallery: Gallery, number: int) -> tuple[np.ndarray, np.ndarray, 
     sources, arrays = draw_sources(rng, gallery), simulate_blend(gallery, number)
     shape, each = arrays["weights"].shape[1:], len(sources) + 1
     names = np.array([what for source in sources for what in (STAR if source.is_star else SHAPE)])
-    scatter = {"y": gallery.detection_error, "x": gallery.detection_error, "size": LOG_SIZE}
+    scatter = {"size": LOG_SIZE, "wings": WINGS} | dict.fromkeys(STAR, gallery.detection_error)
     known = [scatter.get(what, ELLIPTICITY) ** -2 for what in names]
     total = np.diag([0.0] * (each * len(gallery.bands)) + known)
     for index, band in enumerate(gallery.bands):
