@@ -14,12 +14,11 @@ from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
 from scoresample.models.morphology import to_coordinate, to_morphology
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.profile_bend import ProfileBend, profile_bend
+from scoresample.models.profile_marginal import log_prob_of_logarithm, most_probable_profile
 from scoresample.models.profile_shape import (
-    AMPLITUDE,
     AMPLITUDE_AT,
     NUM_SHAPE,
     amplitude_of,
-    log_ratio_of_amplitude,
     logarithm_of_profile,
 )
 from scoresample.numerics.compiling import quick_jit
@@ -149,7 +148,7 @@ class ProfileImagePrior(AbstractLogPrior):
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:
         """Return the most probable (z, delta) of an image u; of light next to the least there can be, of a bit more."""
         w = self._logarithm_of(value)
-        z = self._most_probable(w)
+        z = most_probable_profile(self._whole, self.logarithm, w)
         off = (w - self.logarithm(z))[self.free_pixels(w.shape)]
         return jnp.concatenate([z, (off / amplitude_of(z)).ravel()])
 
@@ -165,22 +164,10 @@ class ProfileImagePrior(AbstractLogPrior):
         """
         inside = jnp.all(to_morphology(value) > -self.softening)
         w = self._logarithm_of(value)
-        z = self._most_probable(w)
-        slope = self._whitened_slope(z)
-        curvature = jnp.eye(NUM_SHAPE, dtype=z.dtype).at[:AMPLITUDE_AT, :AMPLITUDE_AT].add(slope.T @ slope)
-        misfit = jnp.sum(self._whole.inverse((w - self.logarithm(z)).ravel()) ** 2)
-        cost = _cost_of_amplitude(misfit, value.size)
-        at = AMPLITUDE_AT
-        # The pull of the misfit on the profile falls as 1 / a^2, and at the maximum it is z.
-        cross = 2 * jax.grad(log_ratio_of_amplitude)(z[at]) * z[:at]
-        curvature = curvature.at[at, at].set(jax.grad(jax.grad(cost))(z[at]))
-        curvature = curvature.at[:at, at].set(cross).at[at, :at].set(cross)
-        log_root = jnp.sum(jnp.log(jnp.diag(jnp.linalg.cholesky(curvature))))
-        width = 0.5 * NUM_SHAPE * np.log(2 * np.pi) - log_root
-        of_shape = -0.5 * jnp.sum(z**2) - 0.5 * NUM_SHAPE * np.log(2 * np.pi)
-        log_volume = self._whole.log_det() + w.size * (jnp.log(amplitude_of(z)) + 0.5 * np.log(2 * np.pi))
-        of_image = -0.5 * misfit / amplitude_of(z) ** 2 - log_volume - from_logarithm(w, self.softening)[1]
-        return jnp.where(inside, of_shape + of_image + width, -jnp.inf)
+        log_prob = (
+            log_prob_of_logarithm(self._whole, self.logarithm, w) - from_logarithm(w, self.softening)[1]
+        )
+        return jnp.where(inside, log_prob, -jnp.inf)
 
     def unconstrained_log_prob(self, position: Float[Array, " n"]) -> Float[Array, ""]:
         """Return the normalized log density of (z, delta)."""
@@ -232,59 +219,5 @@ class ProfileImagePrior(AbstractLogPrior):
         least = to_coordinate(jnp.asarray(-_LEAST * self.softening, value.dtype))
         return to_logarithm(jnp.maximum(value, least), self.softening)
 
-    def _most_probable(self, w: Float[Array, "y x"]) -> Float[Array, "7"]:
-        """Return the z that is most probable with w, by damped Gauss-Newton steps from the best of some radii."""
-
-        def misfit(z):
-            return self._whole.inverse((w - self.logarithm(z)).ravel())
-
-        def loss(z):
-            fit = 0.5 * jnp.sum((misfit(z) / amplitude_of(z)) ** 2) + w.size * jnp.log(amplitude_of(z))
-            total = fit + 0.5 * jnp.sum(z**2)
-            return jnp.where(jnp.isfinite(total), total, jnp.inf)  # a wild step may overflow
-
-        def with_amplitude(z):
-            cost = _cost_of_amplitude(jnp.sum(misfit(z) ** 2), w.size)
-            tried = jnp.linspace(-6, 6, 61, dtype=z.dtype)
-            t = tried[jnp.argmin(jax.vmap(cost)(tried))]
-            for _ in range(3):
-                t = t - jax.grad(cost)(t) / jnp.maximum(jax.grad(jax.grad(cost))(t), 1)
-            return z.at[AMPLITUDE_AT].set(t)
-
-        def step(_, z):
-            slope = self._whitened_slope(z)
-            curvature = jnp.eye(AMPLITUDE_AT, dtype=z.dtype) + slope.T @ slope
-            pull = slope.T @ (misfit(z) / amplitude_of(z)) - z[:AMPLITUDE_AT]
-            change = jnp.linalg.solve(curvature, pull)
-            change = jnp.where(jnp.isfinite(change), change, 0)
-            tried = z + _DAMPING[:, None].astype(z.dtype) * jnp.append(change, 0)
-            tried = jax.vmap(with_amplitude)(tried)
-            return tried[jnp.argmin(jax.vmap(loss)(tried))]
-
-        radii = jnp.linspace(-1.5, 3, 10, dtype=w.dtype)
-        first = jnp.zeros((len(radii), NUM_SHAPE), w.dtype).at[:, 0].set(radii)
-        first = jax.vmap(with_amplitude)(first)
-        return jax.lax.fori_loop(0, _NUM_STEPS, step, first[jnp.argmin(jax.vmap(loss)(first))])
-
-    def _whitened_slope(self, z: Float[Array, "7"]) -> Float[Array, "pixel 6"]:
-        """Return the inverse of a L times the derivative of m by what it depends on."""
-        slope = jax.jacfwd(self.logarithm)(z)[..., :AMPLITUDE_AT].reshape(-1, AMPLITUDE_AT) / amplitude_of(z)
-        return jax.vmap(self._whole.inverse, in_axes=1, out_axes=1)(slope)
-
-
-def _cost_of_amplitude(misfit: Float[Array, ""], size: int):
-    """Return minus the log density of an image as a function of its amplitude's z, but for constants.
-
-    ``misfit`` is the squared length of :math:`L^{-1}(w - m)`.
-    """
-
-    def cost(t):
-        log_amplitude = log_ratio_of_amplitude(t)
-        return 0.5 * misfit / AMPLITUDE**2 * jnp.exp(-2 * log_amplitude) + size * log_amplitude + 0.5 * t**2
-
-    return cost
-
 
 _LEAST = 0.9999  # of the least light there can be, whose logarithm is not finite
-_NUM_STEPS = 12
-_DAMPING = np.array([0.0, 0.1, 0.3, 0.6, 1.0])
