@@ -1,6 +1,5 @@
 """How wide a posterior is around a position, closely enough to let samplers take long steps."""
 
-import math
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from jaxtyping import Array, Float
 
 from scoresample.density.base import Scale
 from scoresample.density.information import Information, information_of, make_seen, visibility
-from scoresample.density.parameters import Parameter
 from scoresample.models.morphology import PixelMorphology
 from scoresample.models.priors import Around
 from scoresample.numerics.compiling import jit_to_run_once
@@ -72,8 +70,8 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         if all(around is not None for around in arounds):
             scale = _scale_where_seen(arounds, information, dtype)
         else:
-            moves = [_moves(free[name], position[name]) for name in names]
-            scale = _scale_of(priors, information, moves, dtype, dense=size <= MAX_DENSE)
+            beside = [free[name].prior.beside_pixels(position[name]) for name in names]
+            scale = _scale_of(priors, information, beside, dtype, dense=size <= MAX_DENSE)
         return names, scale
 
     blocks = side_by_side(block_of, _images_by_object(posterior, free))
@@ -114,8 +112,6 @@ def scatter_cost(
         seen = make_seen(posterior) if seen is None else seen
         _, visible = visibility(seen, source, values)
         density = seen.correlation[:, :1, 0] * (visible * np.ravel(slopes.get(name, 1.0))) ** 2
-        free_pixels = (slice(None), *free[name].free_pixels())
-        density = density.reshape(-1, *source.shape)[free_pixels].reshape(len(density), -1)
         known = np.asarray(free[name].scale_of_pixels().diagonal, float) ** -2
         variance = 1 / (known + brightness[:, index] ** 2 @ density)
         cost[:, index] = density @ variance
@@ -141,26 +137,20 @@ def _at_position(posterior: "Posterior", position: dict[str, Array]):
     return posterior.values(position), slopes, posterior.brightness(position)
 
 
-def _moves(parameter: Parameter, position: Float[Array, "..."]) -> scipy.sparse.csr_array | None:
-    """Return what each number of a coordinate does to the pixels of its image; None where there is one for each."""
-    beside = parameter.prior.beside_pixels(position)
-    if beside is None:
-        return None
-    which = np.arange(math.prod(parameter.shape)).reshape(parameter.shape)[parameter.free_pixels()].ravel()
-    itself = scipy.sparse.eye_array(math.prod(parameter.shape), format="csc")[:, which]
-    return scipy.sparse.hstack([np.asarray(beside, float), itself]).tocsr()
+def _scale_of(priors: list[LowRankScale], information: Information, beside, dtype, *, dense: bool) -> Scale:
+    """Return the scale of images with these priors and what the data know of their pixels.
 
-
-def _scale_of(priors: list[LowRankScale], information: Information, moves, dtype, *, dense: bool) -> Scale:
-    """Return the scale of images with these priors, what the data know of their pixels, and `_moves` of each."""
-    mixed = any(one is not None for one in moves)
+    ``beside`` has, of each image, what the numbers in front of its pixels do to those.
+    """
+    pixels = [scale.size - (0 if b is None else b.shape[1]) for scale, b in zip(priors, beside, strict=True)]
+    itself = [scipy.sparse.eye_array(n) for n in pixels]
     moves = scipy.sparse.block_diag([
-        scipy.sparse.eye_array(scale.size) if one is None else one
-        for one, scale in zip(moves, priors, strict=True)
+        one if b is None else scipy.sparse.hstack([np.asarray(b, float), one])
+        for one, b in zip(itself, beside, strict=True)
     ]).tocsr()  # fmt: skip
     if dense:
         known = information.dense()
-        if mixed:
+        if any(b is not None for b in beside):
             known = moves.T @ (known @ moves)
         return scale_from_precision(known + scipy.linalg.block_diag(*map(dense_precision, priors)), dtype)
     moves = moves.astype(np.float32)

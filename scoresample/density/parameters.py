@@ -67,14 +67,9 @@ class Parameter(eqx.Module):
         return identity_scale(math.prod(self.coordinate_shape)) if scale is None else scale
 
     def scale_of_pixels(self) -> LowRankScale:
-        """Return the same of the part of the coordinate that has one number for each of `free_pixels`."""
-        shape = tuple(pixels.stop - pixels.start for pixels in self.free_pixels())
-        scale = self.prior.of_coordinate().scale(shape)
-        return identity_scale(math.prod(shape)) if scale is None else scale
-
-    def free_pixels(self) -> tuple[slice, ...]:
-        """Return which pixels of the value have a number of their own in the coordinate."""
-        return self.prior.free_pixels(self.shape)
+        """Return the same of the part of the coordinate that has one number for each of the value's."""
+        scale = self.prior.of_coordinate().scale(self.shape)
+        return identity_scale(math.prod(self.shape)) if scale is None else scale
 
     def at_noise_level(self, level: Float[Array, ""]) -> "Parameter":
         """Return this parameter with a noisier prior, as far as its prior knows one."""

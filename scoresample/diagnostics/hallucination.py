@@ -1,7 +1,6 @@
 """Which pixels of an image the data know, and which the prior made up."""
 
 import warnings
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -9,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from scoresample.density.parameters import Parameter
 from scoresample.density.posterior import Position, Posterior
 from scoresample.diagnostics.fisher import likelihood_diagonals, prior_diagonal
 from scoresample.errors import ConfigError, DataError, ScoresampleWarning
@@ -79,10 +77,10 @@ def hallucination_score(
 
     with F the negative Hessian in the coordinate u, averaged over draws. Priors are densities over u, so that no
     log-Jacobian is missing: one over S = T(u) would need it. Under `LogGaussianMorphologyPrior` both diagonals are in
-    w, where it is a Gaussian and samplers move; under `ProfileMorphologyPrior` they are of the scatter about the
-    profile, given the profile, and NaN where there is none. An object of several components has the sum of their
-    gammas. Stars and profiles have no pixels that could be made up, and fixed images nothing to learn: their gamma is
-    NaN.
+    w, where it is a Gaussian and samplers move; under
+    `ProfileMorphologyPrior` they are of the scatter about the profile, given the profile. An object of several
+    components has the sum of their gammas. Stars and profiles have no pixels that could be made up, and fixed images
+    nothing to learn: their gamma is NaN.
 
     *Likelihood*, in closed form: pixel p of source k changes band b by :math:`a_b S'(u_p) K_b(x - p)`, so
 
@@ -151,8 +149,6 @@ def hallucination_score(
         if image_prior is not parameter.prior:
             like = like * jax.vmap(parameter.slope)(over) ** 2
             over = jax.vmap(parameter.prior.of_pixels)(over)
-            inside = (slice(None), *parameter.free_pixels())
-            like, u = like[inside], u[inside]
         elif image_prior.has_map:
             over = u
         prior, probe_error, hall.num_probes[name], enough = prior_diagonal(
@@ -167,23 +163,15 @@ def hallucination_score(
             )
         morphology = np.asarray(to_morphology(u), np.float64)
         change = prior - np.asarray(like, np.float64)
-        in_box = partial(_in_box, parameter)
-        hall.difference[name] = in_box(change.mean(axis=0))
-        hall.prior[name] = in_box(prior.mean(axis=0))
-        hall.likelihood[name] = in_box(np.asarray(like, np.float64).mean(axis=0))
-        hall.standard_error[name] = in_box(_error_of_mean(change) if len(change) > 1 else probe_error)
+        hall.difference[name] = change.mean(axis=0)
+        hall.prior[name] = prior.mean(axis=0)
+        hall.likelihood[name] = np.asarray(like, np.float64).mean(axis=0)
+        hall.standard_error[name] = _error_of_mean(change) if len(change) > 1 else probe_error
         gamma = -np.sum(change * morphology, axis=(1, 2))
         gammas[source.object_name].append((gamma, np.sqrt(np.sum((probe_error * morphology[0]) ** 2))))
     for name, components in gammas.items():
         hall.confidence[name], hall.confidence_error[name] = _grade(components)
     return hall
-
-
-def _in_box(parameter: Parameter, pixels: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "y x"]:
-    """Return an image of the box, NaN where a pixel has no number of its own."""
-    image = np.full(parameter.shape, np.nan)
-    image[parameter.free_pixels()] = pixels
-    return image
 
 
 def _error_of_mean(values):

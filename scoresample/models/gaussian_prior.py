@@ -58,19 +58,9 @@ class GaussianMorphologyPrior(AbstractAnyShapePrior):
         if self.center_sigma is not None and not self.center_sigma > 0:
             raise ConfigError(f"center_sigma is {self.center_sigma}; it must be positive, or None.")
 
+    @in_one_thread
     def for_shape(self, shape: tuple[int, int]) -> GaussianImagePrior:
         """Return the prior on images of one shape (y, x), ready for use; costs O(pixels rank^2), once.
-
-        Raises
-        ------
-        ShapeError
-            If the shape is not two positive numbers.
-        """
-        return self.for_part(shape, tuple(slice(0, n) for n in shape))
-
-    @in_one_thread
-    def for_part(self, shape: tuple[int, int], part: tuple[slice, ...]) -> GaussianImagePrior:
-        """Return the prior on a part of images of one shape, around their center, whatever the rest.
 
         Raises
         ------
@@ -82,9 +72,8 @@ class GaussianMorphologyPrior(AbstractAnyShapePrior):
         mean, factor, left = in_pixels(self.tables, tuple(shape), self.rank, self.noise_level)
         # Plain arrays even while jax traces a caller: the prior is a constant of compiled code.
         with jax.ensure_compile_time_eval():
-            mean_image = to_jax(mean[part])
-            factor = factor.reshape(*shape, -1)[part].reshape(mean_image.size, -1)
-            root = scale_from_covariance(factor, left[part].ravel() + self.noise_level**2)
+            mean_image = to_jax(mean)
+            root = scale_from_covariance(factor, left.ravel() + self.noise_level**2)
             prior = GaussianImagePrior(mean_image, root, self.noise_level, self.name)
             return prior if self.center_sigma is None else hold_center(prior, self.center_sigma)
 

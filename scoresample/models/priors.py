@@ -95,18 +95,14 @@ class AbstractPrior(eqx.Module):
         """
         return self
 
-    def free_pixels(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
-        """Return which pixels of a value of one shape have a number of their own in the coordinate."""
-        return tuple(slice(0, n) for n in shape)
-
     def of_pixels(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return the part of the samplers' coordinate that has one number for each pixel of `free_pixels`."""
+        """Return the part of the samplers' coordinate that has one number for each of the value's."""
         return position
 
     def beside_pixels(self, position: Float[Array, "..."]) -> Float[Array, "n k"] | None:
-        """Return how the numbers of all pixels would have to change to do what each other one of the coordinate does.
+        """Return how all of that part would have to change to do what each other number of the coordinate does.
 
-        Of all, as if each pixel had a number. Those others come first in the coordinate. None where there are none.
+        Those others come first in the coordinate. None where there are none.
         """
         return None
 

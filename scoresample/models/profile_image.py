@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from scoresample.errors import ShapeError
 from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
 from scoresample.models.morphology import to_coordinate, to_morphology
@@ -40,27 +39,24 @@ class ProfileImagePrior(AbstractLogPrior):
 
     with m(z) the logarithm of a `SoftProfile`, plus what galaxies have beyond it on average: log-normal radius, index
     between 0.4 and 6, normal ellipticity and center. The amplitude a is log-normal: most galaxies are near a profile,
-    and some far from any. There is scatter in the middle of a box; in the margin, wings are those of the profile.
-    Samplers move in (z, delta), which is Gaussian a priori, on the whole real line.
+    and some far from any. Samplers move in (z, delta), which is Gaussian a priori, on the whole real line; it has seven
+    numbers more than the image.
 
     Parameters
     ----------
     excess
-        What m has beyond the profile, in the middle.
+        What m has beyond the profile.
     scatter
-        Of delta, there.
+        Of delta.
     root
         Of the covariance of (z, delta).
-    box
-        Shape of the images; the middle is as many pixels from both ends.
     softening
         :math:`s_0`.
     """
 
-    excess: Float[Array, "h w"]
+    excess: Float[Array, "y x"]
     scatter: GaussianImagePrior
     root: LowRankScale
-    box: tuple[int, int] = eqx.field(static=True)
     softening: float = eqx.field(static=True)
     name: str = eqx.field(static=True, default="profile")
 
@@ -71,8 +67,7 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def for_shape(self, shape: tuple[int, ...]) -> "ProfileImagePrior":
         """Return itself, or raise ``ShapeError`` if it is for images of another shape."""
-        if tuple(shape) != self.box:
-            raise ShapeError(f"this prior of profiles is for images of shape {self.box}, not {tuple(shape)}.")
+        self.scatter.for_shape(shape)
         return self
 
     @property
@@ -81,15 +76,9 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def coordinate_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of (z, delta)."""
-        return (NUM_SHAPE + self.scatter.mean.size,)
+        return (NUM_SHAPE + int(np.prod(shape)),)
 
-    def free_pixels(self, shape: tuple[int, ...]) -> tuple[slice, ...]:
-        """Return where the scatter is."""
-        self.for_shape(shape)
-        margins = [(n - k) // 2 for n, k in zip(self.box, self.scatter.mean.shape, strict=True)]
-        return tuple(slice(m, m + k) for m, k in zip(margins, self.scatter.mean.shape, strict=True))
-
-    def of_pixels(self, position: Float[Array, " n"]) -> Float[Array, "h w"]:
+    def of_pixels(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return delta."""
         return position[NUM_SHAPE:].reshape(self.scatter.mean.shape)
 
@@ -99,33 +88,30 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def logarithm(self, z: Float[Array, "7"]) -> Float[Array, "y x"]:
         """Return m(z)."""
-        return logarithm_of_profile(z, self.box, self.softening) + self._in_box(self.excess)
+        return logarithm_of_profile(z, self.excess.shape, self.softening) + self.excess
 
     def of_image(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return w of (z, delta)."""
         z = position[:NUM_SHAPE]
-        return self.logarithm(z) + amplitude_of(z) * self._in_box(self.of_pixels(position))
+        return self.logarithm(z) + amplitude_of(z) * self.of_pixels(position)
 
     @_whole
     def to_constrained(self, position: Float[Array, " n"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
         """Return the image u of (z, delta), and the log-Jacobian of u by delta."""
-        w, middle = self.of_image(position), self.free_pixels(self.box)
-        _, log_slope = from_logarithm(w[middle], self.softening)
-        log_amplitude = jnp.log(amplitude_of(position[:NUM_SHAPE]))
-        return from_logarithm(w, self.softening)[0], log_slope + self.excess.size * log_amplitude
+        image, log_slope = from_logarithm(self.of_image(position), self.softening)
+        return image, log_slope + image.size * jnp.log(amplitude_of(position[:NUM_SHAPE]))
 
     @_whole
     def slope(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
-        """Return du / d delta; in the margin, what it would be."""
-        w = self.of_image(position)
-        image = lambda w: from_logarithm(w, self.softening)[0]
-        return amplitude_of(position[:NUM_SHAPE]) * jax.jvp(image, (w,), (jnp.ones_like(w),))[1]
+        """Return du / d delta."""
+        pixels = jnp.ones_like(position).at[:NUM_SHAPE].set(0)
+        return jax.jvp(lambda q: self.to_constrained(q)[0], (position,), (pixels,))[1]
 
     @_whole
     def beside_pixels(self, position: Float[Array, " n"]) -> Float[Array, "pixel 7"]:
         """Return dw / dz, in units of the amplitude."""
         z, delta = position[:NUM_SHAPE], self.of_pixels(position)
-        of_image = lambda z: (self.logarithm(z) + amplitude_of(z) * self._in_box(delta)).ravel()
+        of_image = lambda z: (self.logarithm(z) + amplitude_of(z) * delta).ravel()
         return jax.jacfwd(of_image)(z) / amplitude_of(z)
 
     @property
@@ -134,23 +120,14 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def bend(self, position: Float[Array, " n"], information: Callable) -> ProfileBend:
         """Return coordinates in which profile, amplitude and scatter are not bound to each other by the data."""
-        middle = self.free_pixels(self.box)
-
-        def of_scatter(columns: np.ndarray) -> np.ndarray:
-            images = np.zeros((*self.box, columns.shape[1]), columns.dtype)
-            images[middle] = columns.reshape(images[middle].shape)
-            known = information(images.reshape(-1, columns.shape[1])).reshape(images.shape)
-            return known[middle].reshape(columns.shape)
-
-        return profile_bend(self.scatter.root, self.softening, self.excess.shape, position, of_scatter)
+        return profile_bend(self.scatter.root, self.softening, self.excess.shape, position, information)
 
     @_whole
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:
         """Return the most probable (z, delta) of an image u; of light next to the least there can be, of a bit more."""
         w = self._logarithm_of(value)
-        z = most_probable_profile(self._whole, self.logarithm, w)
-        off = (w - self.logarithm(z))[self.free_pixels(w.shape)]
-        return jnp.concatenate([z, (off / amplitude_of(z)).ravel()])
+        z = most_probable_profile(self.scatter.root, self.logarithm, w)
+        return jnp.concatenate([z, ((w - self.logarithm(z)) / amplitude_of(z)).ravel()])
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         r"""Return the log density of one image u, by Laplace's method over z.
@@ -158,16 +135,13 @@ class ProfileImagePrior(AbstractLogPrior):
         .. math:: \log p(u) \approx \max_z \log p(u, z) + \tfrac72 \log 2\pi - \tfrac12 \log\det H
 
         with H its curvature, Gauss-Newton in the profile; minus infinity where :math:`S \le -s_0`. A whole image
-        tells z well, so that little is lost. In the margin images count as if they had the noise of the prior, without
-        which there is no density of theirs. Samplers of a `Posterior` do not use it; those with a `PriorDistribution`
+        tells z well, so that little is lost. Samplers of a `Posterior` do not use it; those with a `PriorDistribution`
         do.
         """
         inside = jnp.all(to_morphology(value) > -self.softening)
         w = self._logarithm_of(value)
-        log_prob = (
-            log_prob_of_logarithm(self._whole, self.logarithm, w) - from_logarithm(w, self.softening)[1]
-        )
-        return jnp.where(inside, log_prob, -jnp.inf)
+        log_prob = log_prob_of_logarithm(self.scatter.root, self.logarithm, w)
+        return jnp.where(inside, log_prob - from_logarithm(w, self.softening)[1], -jnp.inf)
 
     def unconstrained_log_prob(self, position: Float[Array, " n"]) -> Float[Array, ""]:
         """Return the normalized log density of (z, delta)."""
@@ -188,31 +162,13 @@ class ProfileImagePrior(AbstractLogPrior):
         """Return ``n`` independent images u."""
         key_shape, key_scatter = jax.random.split(key)
         z = jax.random.normal(key_shape, (n, NUM_SHAPE), self.scatter.mean.dtype)
-        self.for_shape(shape)
-        delta = self.scatter.sample(key_scatter, self.scatter.mean.shape, n).reshape(n, -1)
+        delta = self.scatter.sample(key_scatter, shape, n).reshape(n, -1)
         return jax.vmap(lambda q: self.to_constrained(q)[0])(jnp.concatenate([z, delta], axis=1))
 
     def scale(self, shape: tuple[int, ...]) -> LowRankScale:
         """Return a square root of the covariance of (z, delta)."""
         self.for_shape(shape)
         return self.root
-
-    @property
-    def _whole(self) -> LowRankScale:
-        """The square root of the covariance of the whole image's scatter, with the noise of the prior in the margin."""
-        inner = self.scatter.root
-        middle = np.zeros(self.box, bool)
-        middle[self.free_pixels(self.box)] = True
-        at = np.flatnonzero(middle)
-        noise = jnp.full(middle.size, self.noise_level, inner.diagonal.dtype)
-        directions = jnp.zeros((middle.size, inner.stretch.size), inner.directions.dtype)
-        return LowRankScale(
-            noise.at[at].set(inner.diagonal), directions.at[at].set(inner.directions), inner.stretch
-        )
-
-    def _in_box(self, middle: Float[Array, "h w"]) -> Float[Array, "y x"]:
-        """Return an image of a whole box from its middle, 0 around."""
-        return jnp.pad(middle, [((n - k) // 2,) * 2 for n, k in zip(self.box, middle.shape, strict=True)])
 
     def _logarithm_of(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u, of light next to the least there can be where it is less."""

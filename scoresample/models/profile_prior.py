@@ -15,12 +15,6 @@ from scoresample.numerics.linear import block_diagonal, identity_scale
 
 DEFAULT_NOISE_LEVEL = 0.15  # in w, relative to the amplitude of the scatter
 
-MARGIN, SMALLEST = 0.2, 17
-"""Share of a box, on each side, that is without scatter, and the least side of what is left, pixels. Boxes are up to
-20 half-light radii wide, so that wings are not cut off; simulated galaxies, of which the scatter is known, were in
-boxes of 12, and have none to speak of at the edge of these. Without a margin a bright galaxy has three times the
-numbers."""
-
 
 class ProfileMorphologyPrior(AbstractAnyShapePrior):
     """A smooth profile of unknown size, shape and center, and the scatter of simulated galaxies about it.
@@ -63,20 +57,13 @@ class ProfileMorphologyPrior(AbstractAnyShapePrior):
         ShapeError
             If the shape is not two positive numbers.
         """
-        found = self.gaussian.for_part(shape, middle_of(shape))
+        found = self.gaussian.for_shape(shape)
         with jax.ensure_compile_time_eval():
             scatter = GaussianImagePrior(
                 jnp.zeros_like(found.mean), found.root, found.noise_level, found.name
             )
             root = block_diagonal([identity_scale(NUM_SHAPE, scatter.mean.dtype), scatter.root])
-        softening = self.gaussian.tables.softening
-        return ProfileImagePrior(found.mean, scatter, root, tuple(shape), softening, self.name)
-
-
-def middle_of(shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """Return the middle of a box, where images scatter about their profile."""
-    margins = [max(min(round(MARGIN * n), (n - SMALLEST) // 2), 0) for n in shape]
-    return tuple(slice(margin, n - margin) for margin, n in zip(margins, shape, strict=True))
+        return ProfileImagePrior(found.mean, scatter, root, self.gaussian.tables.softening, self.name)
 
 
 def load_profile_prior(noise_level: float = DEFAULT_NOISE_LEVEL) -> ProfileMorphologyPrior:

@@ -108,14 +108,14 @@ def plot_hallucination(
 
 def _draw_score(figure: Figure, axes: np.ndarray, hall: Hallucination, name: str) -> None:
     like, prior, score = hall.likelihood[name], hall.prior[name], hall.difference[name]
-    usual = max(float(np.nanmedian(np.abs(prior))), 1e-30)
-    high = max(float(np.nanmax(like)), float(np.nanmax(prior)), 2 * usual)
+    usual = max(float(np.median(np.abs(prior))), 1e-30)
+    high = max(float(like.max()), float(prior.max()), 2 * usual)
     scale: dict[str, Any] = {"norm": "log", "vmin": min(usual / 30, high / 100), "vmax": high}
     for panel, diagonal in zip(axes, (like, prior), strict=False):
         # What is 0 or negative, where a prior bends the other way, is drawn as the least.
         shown = panel.imshow(np.maximum(diagonal, scale["vmin"]), origin="lower", cmap="gray", **scale)
     figure.colorbar(shown, ax=list(axes[:2]), shrink=0.8)
-    reach = max(float(np.nanmax(np.abs(score))), 2 * usual)
+    reach = max(float(np.abs(score).max()), 2 * usual)
     shown = axes[2].imshow(
         score, origin="lower", cmap="RdBu_r",
         norm=SymLogNorm(usual, vmin=-reach, vmax=reach, linscale=1.0),

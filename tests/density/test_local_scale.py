@@ -8,11 +8,8 @@ import pytest
 from scoresample.density import local_scale as module
 from scoresample.density.information import information_of, make_seen
 from scoresample.density.posterior import Posterior
-from scoresample.models import profile_prior
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
-from scoresample.models.profile_prior import load_profile_prior
-from scoresample.models.profile_shape import NUM_SHAPE
 from scoresample.numerics.trees import flatten
 from scoresample.samplers.whitening import local_whitening
 
@@ -52,26 +49,6 @@ def test_coordinates_are_rounder_by_it(make_scene, monkeypatch, max_dense, image
     white = condition(posterior, whitening.position)
     assert bare > 300
     assert white < 0.1 * bare
-
-
-@pytest.mark.parametrize("max_dense", [1000, 0])
-def test_of_boxes_with_a_margin_it_is_the_inverse_of_what_is_known(make_scene, monkeypatch, max_dense):
-    """The information on all pixels, by what the coordinates do to these, and the prior's; two pixels are margin."""
-    monkeypatch.setattr(profile_prior, "SMALLEST", 5)
-    monkeypatch.setattr(module, "MAX_DENSE", max_dense)
-    posterior = Posterior(*make_scene(galaxies=True, background=False), image=load_profile_prior())
-    position, parameter = posterior.initial_position(), posterior.parameters[0]
-    assert parameter.shape == (7, 7) and parameter.coordinate_shape == (NUM_SHAPE + 25,)
-    (names, scale), *_ = posterior.local_scale(position)
-    assert names == (parameter.name,)
-    values, slopes, brightness = module.at_position(posterior, position)
-    information = information_of(posterior, make_seen(posterior), [0], values, slopes, brightness).dense()
-    of_images = jax.jacfwd(lambda q: parameter.constrain(q).ravel())(position[parameter.name])
-    moves = np.asarray(of_images, float) / np.ravel(slopes[parameter.name])[:, None]
-    prior = np.asarray(jax.vmap(parameter.scale().apply)(np.eye(scale.size)), float)
-    expected = moves.T @ information @ moves + np.linalg.inv(prior.T @ prior)
-    root = np.asarray(jax.vmap(scale.apply)(np.eye(scale.size)), float)
-    np.testing.assert_allclose(root @ expected @ root.T, np.eye(scale.size), atol=0.02)
 
 
 @pytest.mark.parametrize("max_dense", [1000, 0])

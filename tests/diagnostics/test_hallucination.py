@@ -12,7 +12,6 @@ from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.fisher import BATCH, prior_diagonal
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.errors import ConfigError, DataError, PositionError, ScoresampleWarning
-from scoresample.models import profile_prior
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
@@ -124,21 +123,6 @@ def test_both_diagonals_are_in_the_coordinate_that_samplers_move_in(scene_and_ob
     exact = np.diag(np.linalg.inv(parameter.prior.of_coordinate().covariance())).reshape(dense.shape)
     np.testing.assert_allclose(hall.prior["galaxy_0"], exact, rtol=1e-3)
     assert hall.num_probes["galaxy_0"] == 0
-
-
-def test_where_images_have_no_scatter_there_is_no_score(scene_and_observation, monkeypatch):
-    """In the margin of a box, under the prior of profiles, no pixel has a number of its own."""
-    monkeypatch.setattr(profile_prior, "SMALLEST", 5)
-    posterior = Posterior(*scene_and_observation, center=None, image=load_profile_prior())
-    parameter = next(p for p in posterior.parameters if p.name == "galaxy_0.image")
-    free = parameter.free_pixels()
-    hall = hallucination_score(jax.random.key(0), posterior, posterior.initial_position())
-    for maps in (hall.difference, hall.prior, hall.likelihood, hall.standard_error):
-        assert maps["galaxy_0"].shape == parameter.shape
-        assert np.isfinite(maps["galaxy_0"][free]).all()
-        assert np.isnan(maps["galaxy_0"]).sum() == maps["galaxy_0"].size - maps["galaxy_0"][free].size > 0
-    assert np.isfinite(hall.confidence["galaxy_0"])
-    assert np.isfinite(hall.data_share["galaxy_0"]).all()
 
 
 def test_likelihood_is_the_diagonal_of_the_dense_hessian_of_noise_free_data_to_1e_5(seed_shift):

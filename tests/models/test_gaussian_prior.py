@@ -49,16 +49,6 @@ def test_that_test_sees_five_percent_wider_draws(prior):
     assert np.abs(moments_z(image_prior, wider)[1]).max() > 8
 
 
-def test_the_prior_of_a_part_is_that_of_the_whole_without_the_rest(prior):
-    shape, part = (9, 14), (slice(1, 8), slice(2, 12))
-    whole, found = prior.for_shape(shape), prior.for_part(shape, part)
-    inside = np.arange(9 * 14).reshape(shape)[part].ravel()
-    np.testing.assert_allclose(found.mean, whole.mean[part], rtol=1e-6)
-    np.testing.assert_allclose(
-        found.covariance(), whole.covariance()[np.ix_(inside, inside)], rtol=1e-3, atol=1e-3
-    )
-
-
 @pytest.mark.parametrize("shape", [(9, 9), (8, 11)])
 def test_log_prob_is_the_multivariate_normal(prior, shape):
     image_prior = prior.for_shape(shape)
