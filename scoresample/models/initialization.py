@@ -127,7 +127,7 @@ def initialize_scene(
         make = partial(make_source, center=center, object_id=str(object_id))
         seen = _see_rings(flat, weights, psfs, center, bool(star), box_sizes)
         if profiles is not None:
-            seen = _see_profile(profiles[index], seen.peak, radii_per_box, box_sizes, images.shape[1:])
+            seen = _see_profile(profiles[index], seen.peak, radii_per_box, box_sizes, _farthest(center, flat))
         flux = seen.flux.astype(dtype)
         if star:
             sources.append(make(f"star_{index}", PointSource(), flux=flux, box=box_sizes[0]))
@@ -165,7 +165,7 @@ def _see_rings(flat, weights, psfs, center, star: bool, box_sizes: tuple[int, ..
     near = box_sizes[0] / 2
     reach = light.reach * np.where(light.stretch > LEAST_STRETCH, light.stretch, 1)
     flux = flux_within(mirrored, center, near if star else max(near, light.radius))
-    return _Seen(_box_size(reach, box_sizes, center, flat.shape[1:]), flux, light.peak, light)
+    return _Seen(_box_size(reach, box_sizes, _farthest(center, flat)), flux, light.peak, light)
 
 
 def _see_profile(
@@ -173,10 +173,13 @@ def _see_profile(
     peak: float,
     radii_per_box: float | None,
     box_sizes: tuple[int, ...],
-    shape: tuple[int, int],
+    farthest: Float[np.ndarray, " 2"],
 ) -> _Seen:
-    """Return what the fit of all profiles made of a source: of the allowed boxes the nearest, in its logarithm."""
-    whole = next((n for n in box_sizes if n >= max(shape)), box_sizes[-1])
+    """Return what the fit of all profiles made of a source: of the allowed boxes the nearest, in its logarithm.
+
+    No larger than what reaches over the whole image, whose ends are ``farthest`` pixels away.
+    """
+    whole = next((n for n in box_sizes if n >= 2 * farthest.max() + 1), box_sizes[-1])
     per_radius = RADII_PER_BOX * (SPHEROIDS_REACH if profile.sersic_index > 2 else 1)
     if radii_per_box is not None:
         unseen = SHARE_OF_ERROR / max(profile.signal_to_noise, 1.0)
@@ -205,10 +208,16 @@ def _within(moments: Float[np.ndarray, "2 2"], least: float, most: float) -> Flo
     return axes @ np.diag(np.clip(values, least**2, most**2)) @ axes.T
 
 
+def _farthest(
+    center: Float[np.ndarray, " 2"], images: Float[np.ndarray, "band y x"]
+) -> Float[np.ndarray, " 2"]:
+    """Return how far the image reaches from a source along y and x."""
+    return np.array([max(c, n - 1 - c) for c, n in zip(center, images.shape[1:], strict=True)])
+
+
 def _box_size(
-    reach: Float[np.ndarray, " 2"], box_sizes: tuple[int, ...], center, shape: tuple[int, int]
+    reach: Float[np.ndarray, " 2"], box_sizes: tuple[int, ...], farthest: Float[np.ndarray, " 2"]
 ) -> int:
     """Return the smallest allowed size that reaches far enough along y and x, or over the whole image."""
-    farthest = [max(c, n - 1 - c) for c, n in zip(center, shape, strict=True)]
     needed = 2 * float(np.max(np.minimum(reach, farthest))) + 1
     return next((n for n in box_sizes if n >= needed), box_sizes[-1])
