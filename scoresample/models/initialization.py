@@ -30,6 +30,10 @@ WIDE_RADII_PER_BOX = 20.0
 """The most where the prior knows sizes by themselves, so that boxes can hold the wings of bright galaxies: of an
 exponential all, of a Sersic profile of index 2 all but 0.3 % of the light, of a de Vaucouleurs profile 96 %."""
 
+BULK = 8.0
+"""Half-light radii across which is the light of a galaxy that is larger than its image: of an exponential 99 %. Boxes
+of smaller ones need not be wider than the image."""
+
 SHARE_OF_ERROR = 0.2
 """What may be beyond these boxes of a Sersic profile of index 2, in units of its flux's error: wings of faint galaxies
 are not seen. Fits tell indices roughly; those of most galaxies are below."""
@@ -127,7 +131,9 @@ def initialize_scene(
         make = partial(make_source, center=center, object_id=str(object_id))
         seen = _see_rings(flat, weights, psfs, center, bool(star), box_sizes)
         if profiles is not None:
-            seen = _see_profile(profiles[index], seen.peak, radii_per_box, box_sizes, _farthest(center, flat))
+            seen = _see_profile(
+                profiles[index], seen.peak, radii_per_box, box_sizes, center, images.shape[1:]
+            )
         flux = seen.flux.astype(dtype)
         if star:
             sources.append(make(f"star_{index}", PointSource(), flux=flux, box=box_sizes[0]))
@@ -165,7 +171,7 @@ def _see_rings(flat, weights, psfs, center, star: bool, box_sizes: tuple[int, ..
     near = box_sizes[0] / 2
     reach = light.reach * np.where(light.stretch > LEAST_STRETCH, light.stretch, 1)
     flux = flux_within(mirrored, center, near if star else max(near, light.radius))
-    return _Seen(_box_size(reach, box_sizes, _farthest(center, flat)), flux, light.peak, light)
+    return _Seen(_box_size(reach, box_sizes, center, flat.shape[1:]), flux, light.peak, light)
 
 
 def _see_profile(
@@ -173,19 +179,22 @@ def _see_profile(
     peak: float,
     radii_per_box: float | None,
     box_sizes: tuple[int, ...],
-    farthest: Float[np.ndarray, " 2"],
+    center: Float[np.ndarray, " 2"],
+    shape: tuple[int, int],
 ) -> _Seen:
     """Return what the fit of all profiles made of a source: of the allowed boxes the nearest, in its logarithm.
 
-    No larger than what reaches over the whole image, whose ends are ``farthest`` pixels away.
+    No wider than the image, unless ``BULK`` of its light is; nor than what reaches from the source over all of it.
     """
-    whole = next((n for n in box_sizes if n >= 2 * farthest.max() + 1), box_sizes[-1])
+    radius = profile.half_light_radius
+    least = min(max(*shape, BULK * radius), 2 * max(_farthest(center, shape)) + 1)
+    whole = next((n for n in box_sizes if n >= least), box_sizes[-1])
     per_radius = RADII_PER_BOX * (SPHEROIDS_REACH if profile.sersic_index > 2 else 1)
     if radii_per_box is not None:
         unseen = SHARE_OF_ERROR / max(profile.signal_to_noise, 1.0)
         # Of index 2 the light beyond r half-light radii is Q(4, 3.672 r^(1/2)).
         per_radius = min(2 * float(gammainccinv(4, unseen) / 3.672) ** 2, radii_per_box)
-    needed = max(per_radius * profile.half_light_radius, 1.0)
+    needed = max(per_radius * radius, 1.0)
     box = min(whole, min(box_sizes, key=lambda n: abs(np.log(n / needed))))
     return _Seen(box, profile.flux, peak, profile)
 
@@ -208,16 +217,15 @@ def _within(moments: Float[np.ndarray, "2 2"], least: float, most: float) -> Flo
     return axes @ np.diag(np.clip(values, least**2, most**2)) @ axes.T
 
 
-def _farthest(
-    center: Float[np.ndarray, " 2"], images: Float[np.ndarray, "band y x"]
-) -> Float[np.ndarray, " 2"]:
+def _farthest(center: Float[np.ndarray, " 2"], shape: tuple[int, int]) -> list[float]:
     """Return how far the image reaches from a source along y and x."""
-    return np.array([max(c, n - 1 - c) for c, n in zip(center, images.shape[1:], strict=True)])
+    return [max(c, n - 1 - c) for c, n in zip(center, shape, strict=True)]
 
 
 def _box_size(
-    reach: Float[np.ndarray, " 2"], box_sizes: tuple[int, ...], farthest: Float[np.ndarray, " 2"]
+    reach: Float[np.ndarray, " 2"], box_sizes: tuple[int, ...], center, shape: tuple[int, int]
 ) -> int:
     """Return the smallest allowed size that reaches far enough along y and x, or over the whole image."""
+    farthest = _farthest(center, shape)
     needed = 2 * float(np.max(np.minimum(reach, farthest))) + 1
     return next((n for n in box_sizes if n >= needed), box_sizes[-1])

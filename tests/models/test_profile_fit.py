@@ -140,13 +140,13 @@ def test_scenes_begin_with_profiles_where_they_are_asked_for():
         initialize_scene(observation, catalog, sizes="boxes")
 
 
-def test_the_box_of_a_large_galaxy_near_an_edge_reaches_over_the_whole_image():
-    """What it leaves out a free background would take, and the flux with it."""
-    images, weights, centers = simulate(((12.0, 8.0), 9.0, 1, 60_000))
+def test_the_box_of_a_galaxy_as_large_as_the_image_holds_its_light():
+    """Near an edge as well. What a box leaves out a free background would take, and the flux with it."""
+    center, radius = (12.0, 8.0), 11.0
+    images, weights, centers = simulate((center, radius, 1, 60_000))
     observation = make_observation(images, weights, make_psfs(), BANDS)
     scene = initialize_scene(observation, make_catalog(centers), prior=load_prior("profile"))
-    height, width = images.shape[1:]
-    for origin, side, size in zip(
-        scene.sources[0].origin, scene.sources[0].shape, (height, width), strict=True
-    ):
-        assert origin <= 0 and origin + side >= size
+    source = scene.sources[0]
+    assert source.shape[0] > max(images.shape[1:])
+    for at, origin, side, size in zip(center, source.origin, source.shape, images.shape[1:], strict=True):
+        assert origin <= 0 and origin + side >= min(size, at + 3.5 * radius)
