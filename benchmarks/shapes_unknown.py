@@ -89,7 +89,12 @@ def information(gallery: Gallery, number: int) -> tuple[np.ndarray, np.ndarray, 
     for index, band in enumerate(gallery.bands):
         psf = make_psf(band, rng)
         light = arrays["true_images"][:, index] / arrays["true_flux"][:, index, None, None]
-        by_shape = [slope for source in sources for slope in slopes(source, index, psf, shape)]
+        # At a given flux inside of the image, which is what is asked for.
+        by_shape = [
+            slope - slope.sum() * own
+            for source, own in zip(sources, light, strict=True)
+            for slope in slopes(source, index, psf, shape)
+        ]
         columns = np.stack([*light, np.ones(shape), *by_shape]).reshape(each + len(names), -1)
         at = np.concatenate([np.arange(each) + index * each, np.arange(len(names)) - len(names)])
         total[np.ix_(at, at)] += columns * arrays["weights"][index].ravel() @ columns.T
