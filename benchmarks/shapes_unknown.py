@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.gallery import markdown
+from scoresample.diagnostics.blend_report import BINS
+from scoresample.diagnostics.calibration_groups import by_value, in_bins
 from scoresample.products.photometry import blendedness
 from scoresample.training.demo_scene import Source
 from scoresample.training.gallery import Gallery, draw_source, draw_sources, make_psf, simulate_blend
@@ -47,7 +49,6 @@ UNKNOWN = {
     "and ellipticity": SHAPE[:5],
     "and wings": SHAPE,
 }
-EDGES = {"magnitude_i": (-np.inf, 23, 24.5, 26, np.inf), "blendedness": (-np.inf, 0.05, 0.2, 0.5, np.inf)}
 
 
 def changed(profile: galsim.GSObject, what: str, by: float) -> galsim.GSObject:
@@ -87,7 +88,7 @@ def information(gallery: Gallery, number: int) -> tuple[np.ndarray, np.ndarray, 
     known = [scatter.get(what, ELLIPTICITY) ** -2 for what in names]
     total = np.diag([0.0] * (each * len(gallery.bands)) + known)
     for index, band in enumerate(gallery.bands):
-        psf = make_psf(band, rng)
+        psf = make_psf(band, rng)  # of the seeing of the file's, and of as small an ellipticity
         light = arrays["true_images"][:, index] / arrays["true_flux"][:, index, None, None]
         # At a given flux inside of the image, which is what is asked for.
         by_shape = [
@@ -119,7 +120,7 @@ def measure(gallery: Gallery, number: int) -> list[dict]:
         for label, unknown in UNKNOWN.items()
     }
     found |= {
-        "magnitude_i": arrays["magnitude_i"],
+        "magnitude": arrays["magnitude_i"],
         "blendedness": blendedness(arrays["true_images"]),
         "kind": arrays["kind"],
     }
@@ -141,14 +142,8 @@ def main() -> None:
     args = parser.parse_args()
     rows = pd.DataFrame([row for k in range(args.scenes) for row in measure(Gallery(), k)])
     normal = np.random.default_rng(0).normal(size=DRAWS)
-    groups = {"all": rows}
-    for what, edges in EDGES.items():
-        groups |= {
-            f"{what} {some}": rows[pd.cut(rows[what], edges) == some]
-            for some in pd.cut(rows[what], edges).cat.categories
-        }
-    groups |= {kind: some for kind, some in rows.groupby("kind")}
-    print(markdown(pd.DataFrame([{"": name} | medians(some, normal) for name, some in groups.items()])))
+    groups = in_bins(rows, BINS) + by_value(rows, "kind")
+    print(markdown(pd.DataFrame([{"": name} | medians(rows[inside], normal) for name, inside in groups])))
 
 
 if __name__ == "__main__":

@@ -188,7 +188,7 @@ def _see_profile(
     """
     radius = profile.half_light_radius
     least = min(max(*shape, BULK * radius), 2 * max(_farthest(center, shape)) + 1)
-    whole = next((n for n in box_sizes if n >= least), box_sizes[-1])
+    whole = _at_least(least, box_sizes)
     per_radius = RADII_PER_BOX * (SPHEROIDS_REACH if profile.sersic_index > 2 else 1)
     if radii_per_box is not None:
         unseen = SHARE_OF_ERROR / max(profile.signal_to_noise, 1.0)
@@ -228,4 +228,9 @@ def _box_size(
     """Return the smallest allowed size that reaches far enough along y and x, or over the whole image."""
     farthest = _farthest(center, shape)
     needed = 2 * float(np.max(np.minimum(reach, farthest))) + 1
+    return _at_least(needed, box_sizes)
+
+
+def _at_least(needed: int | float, box_sizes: tuple[int, ...]) -> int:
+    """Return the smallest allowed size that is large enough, or the largest."""
     return next((n for n in box_sizes if n >= needed), box_sizes[-1])

@@ -122,7 +122,7 @@ def profile_bend(
     """
     num = min(NUM_DIRECTIONS, scatter.size)
     values, vectors = leading_eigenvectors(
-        whitened_by(scatter, information), scatter.size, num, dtype=np.float32
+        whitened_by(scatter, information), scatter.size, num, dtype=position.dtype
     )
     vectors, values = (to_jax(a, position.dtype) for a in (vectors, np.maximum(values, 0)))
     return _around(scatter, softening, box, position, values, vectors)
