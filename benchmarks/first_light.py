@@ -18,13 +18,12 @@ from scoresample.products.pipeline_problem import read_scene
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.training.gallery import Gallery, write_gallery_scene
 
+FROM_17 = tuple(n for n in BOX_SIZES if n >= 17)
 VARIANTS = {
     "rings": {},
+    "rings from 17": {"box_sizes": FROM_17},
     "profiles": {"sizes": "profiles"},
-    "small": {
-        "sizes": "profiles",
-        "box_sizes": (9, 13, *BOX_SIZES),
-    },  # with boxes that learned priors do not know
+    "profiles from 17": {"sizes": "profiles", "box_sizes": FROM_17},
 }
 BINS = ((20, 23), (23, 24.5), (24.5, 26), (26, 27))
 
@@ -66,7 +65,7 @@ def main() -> None:
         error = abs(error)
         bins = [np.median(error[(magnitude > low) & (magnitude <= high)]) for low, high in BINS]
         print(
-            f"{variant:9s} all {np.median(error):.3f}  no mergers {np.median(error[~merger]):.3f}  "
+            f"{variant:16s} all {np.median(error):.3f}  no mergers {np.median(error[~merger]):.3f}  "
             + "  ".join(
                 f"i {low:g}-{high:g}: {value:.3f}" for (low, high), value in zip(BINS, bins, strict=True)
             )

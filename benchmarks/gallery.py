@@ -2,6 +2,7 @@
 
     python -m benchmarks.gallery --scenes 200                   goes on from what is in benchmarks/gallery/
     python -m benchmarks.gallery --scenes 200 --prior profile   the same with another prior
+    python -m benchmarks.gallery --scenes 20 --method posterior:offset      a variant, on scenes that have a posterior
     python -m benchmarks.gallery --table                        prints the tables of docs/gallery.md
     python -m benchmarks.gallery --table --without merger knots of scenes that have none of these
 
@@ -31,6 +32,7 @@ from scoresample.training.gallery import Gallery
 STORED = pathlib.Path(__file__).parent / "gallery"
 OURS = "posterior"
 METHODS = ("oracle", OURS, "parametric", "constrained")
+VARIANTS = (f"{OURS}:offset", f"{OURS}:bright")
 GALLERY = Gallery()
 
 
@@ -41,14 +43,14 @@ def settings_for(prior: str) -> RunSettings:
 
 def stored_file(method: str, prior: str) -> pathlib.Path:
     """Return where the results of a method are kept; the prior is only ours."""
-    return STORED / f"{method}_{prior}.jsonl" if method == OURS else STORED / f"{method}.jsonl"
+    name = method.replace(":", "_")
+    return STORED / (f"{name}_{prior}.jsonl" if method.startswith(OURS) else f"{name}.jsonl")
 
 
 def about(method: str, prior: str) -> dict:
     """Return what the results of a method depend on."""
-    return plain(
-        {"gallery": asdict(GALLERY)} | ({"run": asdict(settings_for(prior))} if method == OURS else {})
-    )
+    ours = method.startswith(OURS)
+    return plain({"gallery": asdict(GALLERY)} | ({"run": asdict(settings_for(prior))} if ours else {}))
 
 
 def rounded(value):
@@ -71,17 +73,17 @@ def read_stored(method: str, prior: str) -> dict[int, dict]:
     return {result["scene"]: result for result in results}
 
 
-def lay(prior: str, folder: pathlib.Path) -> None:
+def lay(prior: str, folder: pathlib.Path, methods: Sequence[str]) -> None:
     """Put what is stored into the folder of a study."""
-    for method in METHODS:
+    for method in methods:
         for scene, result in read_stored(method, prior).items():
             save_report(result_file(folder, method, scene), result)
 
 
-def gather(prior: str, folder: pathlib.Path) -> None:
+def gather(prior: str, folder: pathlib.Path, methods: Sequence[str]) -> None:
     """Store what is in the folder of a study beside what was stored before."""
     STORED.mkdir(exist_ok=True)
-    for method in METHODS:
+    for method in methods:
         found = read_stored(method, prior)
         for path in result_file(folder, method, 0).parent.glob("*.json"):
             result = json.loads(path.read_text(encoding="utf-8"))
@@ -95,12 +97,16 @@ def gather(prior: str, folder: pathlib.Path) -> None:
 
 def judge_stored(prior: str, without: Sequence[str] = ()) -> BlendReport:
     """Judge the scenes that every method has seen; ``without`` has kinds of objects that scenes may not have."""
-    found = {method: read_stored(method, prior) for method in METHODS}
+    found = {method: read_stored(method, prior) for method in (*METHODS, *VARIANTS)}
     kinds = {scene: {o["kind"] for o in one["objects"]["oracle"]} for scene, one in found["oracle"].items()}
     everywhere = sorted(
-        scene for scene in set.intersection(*map(set, found.values())) if not kinds[scene] & set(without)
+        scene
+        for scene in set.intersection(*(set(found[method]) for method in METHODS))
+        if not kinds[scene] & set(without)
     )
-    return judge_blends([found[method][scene] for scene in everywhere for method in METHODS])
+    return judge_blends(
+        [found[method][scene] for scene in everywhere for method in found if scene in found[method]]
+    )
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -135,6 +141,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=200)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--prior", default=RunSettings().prior)
+    parser.add_argument("--method", nargs="+", default=METHODS, choices=(*METHODS, *VARIANTS))
     parser.add_argument("--folder", type=pathlib.Path, help="of the study; a temporary one by default")
     parser.add_argument("--gather", action="store_true", help="only store what is in the folder")
     parser.add_argument("--table", action="store_true", help="only print what is stored")
@@ -146,19 +153,19 @@ def main() -> None:
         folder = args.folder or pathlib.Path(temporary)
         try:
             if not (args.gather or args.table):
-                lay(args.prior, folder)
+                lay(args.prior, folder, args.method)
                 bench_blends(
                     folder,
                     args.scenes,
                     GALLERY,
                     settings_for(args.prior),
-                    methods=METHODS,
+                    methods=args.method,
                     workers=args.jobs,
                     progress=True,
                 )
         finally:
             if not args.table:
-                gather(args.prior, folder)
+                gather(args.prior, folder, args.method)
     print(tables(judge_stored(args.prior, args.without)))
 
 

@@ -54,7 +54,7 @@ def main() -> None:
 
 
 def half_masked(observation: Observation, catalog: Catalog, prior: AbstractLogPrior, figure: Path) -> None:
-    scene = initialize_scene(observation, catalog)
+    scene = initialize_scene(observation, catalog, prior=prior)
     images = [
         k for k, source in enumerate(scene.sources) if source.parameters.keys() & {f"{source.name}.image"}
     ]

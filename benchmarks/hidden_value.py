@@ -131,8 +131,8 @@ def main(arguments=None):
         print(table(pd.DataFrame(rows)))
         return
     observation, catalog = ss.read_observation(options.scene), ss.read_catalog(options.scene)
-    scene = ss.initialize_scene(observation, catalog)
     prior = ss.load_prior("galaxies", hides_noise=False)
+    scene = ss.initialize_scene(observation, catalog, prior=prior)
     told = {
         True: ss.Posterior(scene, observation, image=prior),
         False: ss.Posterior(scene, observation, priors=hidden(prior, scene)),

@@ -64,9 +64,8 @@ def pipeline(path, prior, num_warmup, num_draws):
     observation, catalog = (
         ss.load_demo() if path is None else (ss.read_observation(path), ss.read_catalog(path))
     )
-    posterior = ss.Posterior(
-        ss.initialize_scene(observation, catalog), observation, image=ss.load_prior(prior)
-    )
+    image = ss.load_prior(prior)
+    posterior = ss.Posterior(ss.initialize_scene(observation, catalog, prior=image), observation, image=image)
     size = sum(np.size(v) for v in posterior.initial_position().values())
     compiling, gradient = gradient_milliseconds(posterior)
     start = time.perf_counter()

@@ -92,8 +92,9 @@ def problem(name: str, prior: str):
     observation, catalog = (
         ss.load_demo() if name == "demo" else (ss.read_observation(name), ss.read_catalog(name))
     )
-    scene = ss.initialize_scene(observation, catalog)
-    posterior = ss.Posterior(scene, observation, image=ss.load_prior(prior))
+    image = ss.load_prior(prior)
+    scene = ss.initialize_scene(observation, catalog, prior=image)
+    posterior = ss.Posterior(scene, observation, image=image)
     best = ss.find_map(posterior, progress=False)
     fluxes = lambda draws: np.asarray(draws.derived["flux"])
     return posterior, best.position, lambda draws: fluxes(draws).reshape(*fluxes(draws).shape[:2], -1)

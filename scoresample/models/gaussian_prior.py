@@ -58,6 +58,10 @@ class GaussianMorphologyPrior(AbstractAnyShapePrior):
         if self.center_sigma is not None and not self.center_sigma > 0:
             raise ConfigError(f"center_sigma is {self.center_sigma}; it must be positive, or None.")
 
+    @property
+    def least_box(self) -> int:
+        return int(self.tables.boxes[0])
+
     @in_one_thread
     def for_shape(self, shape: tuple[int, int]) -> GaussianImagePrior:
         """Return the prior on images of one shape (y, x), ready for use; costs O(pixels rank^2), once.

@@ -20,8 +20,11 @@ from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
 from scoresample.numerics.arrays import to_jax
 
-BOX_SIZES = (17, 23, 31, 39, 47, 63, 79, 103, 127)
-"""Boxes are rounded up to these, so that sources share compiled code; the shipped priors know 16 to 128."""
+BOX_SIZES = (9, 13, 17, 23, 31, 39, 47, 63, 79, 103, 127)
+"""Boxes are rounded up to these, so that sources share compiled code; of each prior, to those that it knows."""
+
+COMPACT_BOX = 17
+"""Of stars and of cores, which have no size of their own."""
 
 RADII_PER_BOX = 1 / 0.085
 """Side of a box in half-light radii, as of the galaxies that the shipped priors describe (`training.galaxies`)."""
@@ -53,7 +56,7 @@ def initialize_scene(
     prior: AbstractPrior | None = None,
     background: bool = True,
     model_psf: GaussianPSF | None = None,
-    box_sizes: tuple[int, ...] = BOX_SIZES,
+    box_sizes: tuple[int, ...] | None = None,
     two_components_above: float = 50.0,
     sizes: str | None = None,
     radii_per_box: float | None = None,
@@ -77,13 +80,15 @@ def initialize_scene(
         Positions of the sources, (y, x) in pixels.
     prior
         Of the images, as `Posterior` is given it; with one that knows sizes by itself (`AbstractPrior.knows_sizes`),
-        such as ``profile``, boxes are wide, about fitted profiles.
+        such as ``profile``, boxes are wide, about fitted profiles. `log-gaussian` by default.
     background
         Whether the scene has a free constant background in every band.
     model_psf
         Resolution of the galaxy images; by default 0.7 pixels, or the narrowest observed PSF.
     box_sizes
-        Allowed sizes of boxes; odd ones keep the detected pixel in the middle.
+        Allowed sizes of boxes; odd ones keep the detected pixel in the middle. By default 9, 13, 17, 23, 31, 39, 47,
+        63, 79, 103 and 127 pixels, without those that are smaller than any that the prior knows
+        (`AbstractPrior.least_box`).
     two_components_above
         Galaxies whose central pixels have a higher signal-to-noise than this are given a second source, a small core
         with a spectrum of its own, because at such precision no galaxy has a single colour, and no PSF is right in
@@ -110,6 +115,9 @@ def initialize_scene(
         If ``sizes`` is neither of the two.
     """
     knows_sizes = prior is not None and prior.knows_sizes
+    least_box = 1 if prior is None else prior.least_box
+    box_sizes = tuple(n for n in BOX_SIZES if n >= least_box) if box_sizes is None else box_sizes
+    compact = _at_least(COMPACT_BOX, box_sizes)
     sizes = ("profiles" if knows_sizes else "rings") if sizes is None else sizes
     radii_per_box = WIDE_RADII_PER_BOX if radii_per_box is None and knows_sizes else radii_per_box
     if sizes not in ("rings", "profiles"):
@@ -136,11 +144,11 @@ def initialize_scene(
             )
         flux = seen.flux.astype(dtype)
         if star:
-            sources.append(make(f"star_{index}", PointSource(), flux=flux, box=box_sizes[0]))
+            sources.append(make(f"star_{index}", PointSource(), flux=flux, box=compact))
             continue
         name = f"galaxy_{index}"
         has_core = seen.peak > two_components_above
-        box = max(seen.box, box_sizes[:2][-1]) if has_core else seen.box
+        box = max(seen.box, _at_least(compact + 1, box_sizes)) if has_core else seen.box
         if isinstance(seen.light, Profile):
             image = profile_image(seen.light, box, model_psf)
             first = _on_pixels(image)
@@ -150,7 +158,7 @@ def initialize_scene(
             first = gaussian_morphology(box, _within(seen.light.moments, least, max(seen.box / 4, least)))
         sources.append(make(name, first, flux=(0.7 if has_core else 1.0) * flux))
         if has_core:
-            core = gaussian_morphology(box_sizes[0], 1.2 * model_psf.sigma)
+            core = gaussian_morphology(compact, 1.2 * model_psf.sigma)
             sources.append(make(f"{name}_core", core, flux=0.3 * flux, parent=name))
     return Scene(observation.frame, tuple(sources), to_jax(sky, dtype) if background else None, model_psf)
 
@@ -168,10 +176,11 @@ def _see_rings(flat, weights, psfs, center, star: bool, box_sizes: tuple[int, ..
     """Return what rings around a detection show, after the light of others is reduced."""
     mirrored = mirror_minimum(flat, weights, center)
     light = measure_light(mirrored, weights, center, psfs)
-    near = box_sizes[0] / 2
     reach = light.reach * np.where(light.stretch > LEAST_STRETCH, light.stretch, 1)
+    box = _at_least(COMPACT_BOX, box_sizes) if star else _box_size(reach, box_sizes, center, flat.shape[1:])
+    near = min(box, COMPACT_BOX) / 2
     flux = flux_within(mirrored, center, near if star else max(near, light.radius))
-    return _Seen(_box_size(reach, box_sizes, center, flat.shape[1:]), flux, light.peak, light)
+    return _Seen(box, flux, light.peak, light)
 
 
 def _see_profile(

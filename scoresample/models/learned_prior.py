@@ -109,12 +109,16 @@ class LearnedPrior(AbstractLogPrior):
                 f"{NOISE_LEVELS[1]:g}, and {DEFAULT_NOISE_LEVEL:g} is the usual one."
             )
 
+    @property
+    def least_box(self) -> int:
+        return SIDES[0]
+
     def for_shape(self, shape: tuple[int, ...]) -> "LearnedPrior":
         """Return itself, or raise `ShapeError` if it is not for such images."""
         if len(shape) != 2 or min(shape) < SIDES[0] or max(shape) > SIDES[1]:
             raise ShapeError(
                 f"prior {self.name!r} is for images of {SIDES[0]} to {SIDES[1]} pixels a side, not {tuple(shape)}; "
-                "give the sources boxes of such sizes, as in initialize_scene(obs, catalog, box_sizes=(17, 25, 49)), "
+                "tell initialize_scene(obs, catalog, prior=prior) of it, so that it lays such boxes, "
                 "or take load_prior('gaussian'), which is for any."
             )
         return self

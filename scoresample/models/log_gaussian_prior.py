@@ -108,6 +108,10 @@ class LogGaussianMorphologyPrior(AbstractAnyShapePrior):
     def has_map(self) -> bool:
         return True
 
+    @property
+    def least_box(self) -> int:
+        return self.gaussian.least_box
+
     def for_shape(self, shape: tuple[int, int]) -> LogGaussianImagePrior:
         """Return the prior on images of one shape (y, x), ready for use; costs O(pixels rank^2), once.
 

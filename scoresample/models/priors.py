@@ -72,6 +72,11 @@ class AbstractPrior(eqx.Module):
         """Whether sizes of galaxies are parameters of the prior, so that boxes may be larger than those tell."""
         return False
 
+    @property
+    def least_box(self) -> int:
+        """Smallest side, pixels, of the boxes of galaxies that the prior knows; 1 where it says nothing of that."""
+        return 1
+
     def to_unconstrained(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map a value inside the support to the coordinate of samplers: the most probable, where there are many."""
         return value

@@ -45,6 +45,10 @@ class ProfileMorphologyPrior(AbstractAnyShapePrior):
     def knows_sizes(self) -> bool:
         return True
 
+    @property
+    def least_box(self) -> int:
+        return self.gaussian.least_box
+
     def for_core(self) -> LogGaussianMorphologyPrior:
         """Return `log-gaussian`, to which the box is the size: two images of any size in one place change roles."""
         return load_log_gaussian_prior(self.noise_level)

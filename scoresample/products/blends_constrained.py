@@ -19,10 +19,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scoresample.density.likelihood import Likelihood, make_likelihood
 from scoresample.errors import ConfigError
 from scoresample.models.first_light import mirror_minimum
-from scoresample.models.initialization import initialize_scene
 from scoresample.models.morphology import PixelMorphology, to_coordinate, to_morphology
 from scoresample.models.scene import Scene
-from scoresample.products.blends_methods import other_start
+from scoresample.products.blends_methods import other_start, plain_scene
 from scoresample.products.blends_scene import Estimate, Found, Truth
 from scoresample.products.pipeline_problem import read_scene
 from scoresample.products.pipeline_settings import RunSettings
@@ -94,8 +93,8 @@ def run_constrained(
     By the proximal Adam of Melchior, Joseph & Moolekamp (2019), arXiv:1910.10094, its variant AMSGrad, until variables
     change by less than 1e-4, at most 500 steps, which become shorter: of eight ways that were tried on two small scenes
     this one had the smallest flux errors. S begins as the detected light, each pixel the fainter of itself and
-    its mirror image, made to fall; boxes, stars, PSFs and background are those of our own fit. Variants change the
-    start: ``bright``, ``flat``, ``blobs``.
+    its mirror image, made to fall; stars, PSFs and background are those of our own fit, and boxes of 17 pixels and
+    more. Variants change the start: ``bright``, ``flat``, ``blobs``.
 
     Raises
     ------
@@ -104,9 +103,7 @@ def run_constrained(
     """
     proxmin = _proxmin()
     observation, catalog = read_scene(path, settings)
-    scene = initialize_scene(
-        observation, catalog, background=settings.background, two_components_above=np.inf
-    )
+    scene = plain_scene(observation, catalog, settings)
     likelihood = make_likelihood(scene, observation)
     images, scales = _first_images(scene, observation)
     scene = other_start(scene, variant)

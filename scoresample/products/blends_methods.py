@@ -10,9 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from scoresample.data.catalog import Catalog
+from scoresample.data.observation import Observation
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.verdict import diagnose
-from scoresample.models.initialization import gaussian_morphology, initialize_scene
+from scoresample.models.initialization import BOX_SIZES, COMPACT_BOX, gaussian_morphology, initialize_scene
 from scoresample.models.morphology import PixelMorphology, SersicProfile, to_morphology
 from scoresample.models.priors_numpyro import default_shape_priors
 from scoresample.models.scene import Scene
@@ -49,6 +51,17 @@ def other_start(scene: Scene, variant: str) -> Scene:
             if isinstance(source.morphology, PixelMorphology)
         })  # fmt: skip
     return scene
+
+
+def plain_scene(observation: Observation, catalog: Catalog, settings: RunSettings) -> Scene:
+    """Return the scene that fits without our priors begin with: no cores, and no boxes so small that they are sizes."""
+    return initialize_scene(
+        observation,
+        catalog,
+        background=settings.background,
+        box_sizes=tuple(n for n in BOX_SIZES if n >= COMPACT_BOX),
+        two_components_above=np.inf,
+    )
 
 
 def lay_out(
@@ -147,9 +160,7 @@ def run_parametric(
     """Fit Sersic profiles to all galaxies, and points to all stars, at once: free fluxes, centers, sizes, indices,
     ellipticities and background, at their most probable under `default_shape_priors`."""
     observation, catalog = read_scene(path, settings)
-    scene = initialize_scene(
-        observation, catalog, background=settings.background, two_components_above=np.inf
-    )
+    scene = plain_scene(observation, catalog, settings)
     posterior = Posterior(parametric_scene(scene), observation)
     best = find_map(posterior, max_steps=settings.max_steps, progress=False)
     if best.status == "interrupted":

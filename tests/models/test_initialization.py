@@ -1,5 +1,6 @@
 """First guesses: boxes as large as galaxies, blind to bright stars and to neighbours; fluxes near the truth."""
 
+import dataclasses
 import importlib.resources
 import os
 import warnings
@@ -15,7 +16,8 @@ from scoresample.data.observation import make_observation
 from scoresample.data.readers import read_catalog, read_observation
 from scoresample.errors import DataError
 from scoresample.models.first_light import flux_within, measure_light, mirror_minimum, sky_level
-from scoresample.models.initialization import gaussian_morphology, initialize_scene
+from scoresample.models.initialization import COMPACT_BOX, gaussian_morphology, initialize_scene
+from scoresample.models.load import load_prior
 from scoresample.models.morphology import PointSource, SersicProfile, to_morphology
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.rendering import make_renderer
@@ -72,9 +74,21 @@ def test_boxes_grow_with_the_size_of_a_galaxy():
 def test_boxes_do_not_grow_with_the_brightness_of_a_star(flux):
     observation, catalog = simulate((MIDDLE, None, flux))
     (source,) = initialize_scene(observation, as_galaxies(catalog), two_components_above=1e9).sources
-    assert source.shape == (17, 17)
+    assert source.shape == (9, 9)
     together = initialize_scene(observation, as_galaxies(catalog)).sources
-    assert [source.shape for source in together] == ([(17, 17)] if flux == 300 else [(23, 23), (17, 17)])
+    assert [source.shape for source in together] == ([(9, 9)] if flux == 300 else [(23, 23), (17, 17)])
+
+
+def test_boxes_are_those_that_the_prior_knows():
+    """A small galaxy has the smallest; stars have theirs, whatever the prior."""
+    observation, catalog = simulate((MIDDLE, 0.5, 60))
+    for name, least in [("log-gaussian", 9), ("gaussian", 9), ("galaxies", 17)]:
+        prior = load_prior(name)
+        (source,) = initialize_scene(observation, catalog, prior=prior, two_components_above=1e9).sources
+        assert source.shape == (least, least)
+        prior.for_shape(source.shape)
+    star = dataclasses.replace(catalog, is_star=np.ones(1, bool))
+    assert initialize_scene(observation, star).sources[0].shape == (COMPACT_BOX, COMPACT_BOX)
 
 
 def second_moments(source):
