@@ -1,6 +1,6 @@
 """One scene, one network: sampled by the value of its density, and by its score alone.
 
-    python -m benchmarks.hidden_value hsc_cosmos_35.npz            writes hidden_value.csv; 30 minutes on a core
+    python -m benchmarks.hidden_value hsc_cosmos_35.npz            writes hidden_value.csv; three hours on a core
     python -m benchmarks.hidden_value hsc_cosmos_35.npz --table    prints how the others differ from the first
 
 Scenes show images with the noise of the prior `galaxies`, as they do with a network of which only the score is known.
@@ -33,8 +33,8 @@ class ValueZero(ss.HMC):
 
 
 METHODS = {
-    "value": (ss.HMC(), True, 150, 300),
-    "score alone": (ss.HMC(), False, 150, 300),
+    "value": (ss.HMC(), True, 150, 1000),
+    "score alone": (ss.HMC(), False, 150, 1000),
     "value 0": (ValueZero(), False, 150, 100),
     "annealed": (ss.AnnealedLangevin(), True, 400, 2000),
 }
