@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from multiprocessing import get_context
 from typing import Any
 
@@ -94,4 +95,12 @@ def _configure(process: dict[str, Any], begun: Any, shares: list[set[int]]) -> N
     with begun.get_lock():
         number, begun.value = begun.value, begun.value + 1
     if shares:
-        os.sched_setaffinity(0, shares[number % len(shares)])
+        keep_to(shares[number % len(shares)])
+
+
+def keep_to(cores: set[int]) -> None:
+    """Keep this process to some cores: all of its threads, those of XLA as well, which may have begun at an import."""
+    tasks = "/proc/self/task"
+    for thread in map(int, os.listdir(tasks)) if os.path.isdir(tasks) else (0,):
+        with suppress(ProcessLookupError):  # a thread that has ended meanwhile
+            os.sched_setaffinity(thread, cores)
