@@ -70,9 +70,10 @@ def test_methods_find_the_sources_and_the_report_has_them_all(compared):
         "map:bright",
     ]
     everything = report.groups[report.groups["group"] == "all"].set_index("estimate")
-    # Of one scene's few fluxes a posterior may be nearer by chance; single fits are not.
-    for fitted in ("map", "parametric"):
-        assert everything.loc["oracle", "flux_error"] < everything.loc[fitted, "flux_error"]
+    # Of one scene's two fluxes any estimate may be nearer by chance, but who knows the profiles is more certain.
+    objects = {name: read_results(folder, [name], 1)[0]["objects"][name] for name in ("oracle", "posterior")}
+    sd = {name: np.array([row["sd"] for row in rows]) for name, rows in objects.items()}
+    assert (sd["posterior"] > sd["oracle"]).all() and (sd["posterior"] < 10 * sd["oracle"]).all()
     assert (report.table["morphology"] > 0.5).all() and report.table["flux_error"].abs().median() < 0.5
     content = json.loads((folder / "blends.json").read_text())
     assert {row["estimate"] for row in content["groups"]} == set(everything.index)
