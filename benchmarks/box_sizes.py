@@ -12,31 +12,27 @@ import pandas as pd
 from tqdm import tqdm
 
 import scoresample as ss
-from scoresample.models.initialization import BOX_SIZES, COMPACT_BOX
+from benchmarks.gallery import markdown
+from scoresample.diagnostics.blend_report import BINS
+from scoresample.diagnostics.calibration_groups import in_bins
+from scoresample.models.initialization import boxes_from
 from scoresample.training.galaxies import RADIUS_OF_BOX
 from scoresample.training.gallery import Gallery, draw_sources, simulate_blend
 from scoresample.training.population import Source
 
-BOXES = {"from 9 on": BOX_SIZES, "from 17 on": tuple(n for n in BOX_SIZES if n >= COMPACT_BOX)}
-BINS = ((20, 23), (23, 24.5), (24.5, 26), (26, 27), (20, 27))
-SIDE, STEP, BLUR = (
-    200,
-    0.2,
-    0.1,
-)  # of the image that radii are measured on: its pixels, theirs, what hides points
+BOXES = {f"from {least} on": boxes_from(least) for least in (9, 17)}
+SIDE, STEP = 200, 0.2
+"""Of the image that radii are measured on: its pixels, and theirs."""
+
+BLUR = galsim.Gaussian(sigma=0.1)
+"""What spreads points over more than one of them."""
 
 
 def half_light_radius(source: Source) -> float:
     """Return the radius about the centroid of all parts that holds half of the light, pixels."""
-    blur = galsim.Gaussian(sigma=BLUR)
-    parts = (share * galsim.Convolve(profile, blur).withFlux(1.0) for share, _, profile in source.parts)
-    image = sum(part.drawImage(nx=SIDE, ny=SIDE, scale=STEP).array for part in parts)
-    y, x = np.indices((SIDE, SIDE))
-    center = [np.sum(image * axis) / np.sum(image) for axis in (y, x)]
-    radius = np.hypot(y - center[0], x - center[1]).ravel()
-    order = np.argsort(radius)
-    inside = np.cumsum(image.ravel()[order]) / np.sum(image)
-    return STEP * float(np.interp(0.5, inside, radius[order]))
+    whole = galsim.Convolve(galsim.Sum([share * part.withFlux(1.0) for share, _, part in source.parts]), BLUR)
+    image = whole.shift(-whole.centroid).drawImage(nx=SIDE, ny=SIDE, scale=STEP)
+    return float(image.calculateHLR())
 
 
 def measure(gallery: Gallery, number: int) -> list[dict]:
@@ -46,16 +42,16 @@ def measure(gallery: Gallery, number: int) -> list[dict]:
     observation = ss.make_observation(images, weights, psfs, list(bands))
     catalog = ss.make_catalog(arrays["centers"], is_star=arrays["is_star"])
     sources = draw_sources(np.random.default_rng([gallery.seed, number]), gallery)
+    radii = {k: half_light_radius(source) for k, source in enumerate(sources) if not source.is_star}
     rows = []
     for name, sizes in BOXES.items():
         scene = ss.initialize_scene(observation, catalog, box_sizes=sizes)
         box = {}
         for source in scene.sources:  # of one with a core, the first is the outer
             box.setdefault(source.object_name, source.shape[0])
-        for index, source in enumerate(sources):
-            if not source.is_star:
-                off = np.log(half_light_radius(source) / (RADIUS_OF_BOX * box[f"galaxy_{index}"]))
-                rows.append({"boxes": name, "magnitude": source.magnitude_i, "off": off})
+        for index, radius in radii.items():
+            off = np.log(radius / (RADIUS_OF_BOX * box[f"galaxy_{index}"]))
+            rows.append({"boxes": name, "magnitude": sources[index].magnitude_i, "off": off})
     return rows
 
 
@@ -66,13 +62,16 @@ def main() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ss.ScoresampleWarning)
         rows = pd.DataFrame([row for n in tqdm(range(options.scenes)) for row in measure(Gallery(), n)])
-    print("| boxes | i | galaxies | mean | scatter | 16 % | 50 % | 84 % |\n|---|---|---|---|---|---|---|---|")
+    found = []
     for name, some in rows.groupby("boxes", sort=False):
-        for low, high in BINS:
-            off = some["off"][(some["magnitude"] > low) & (some["magnitude"] <= high)]
-            cells = [f"{value:+.2f}" for value in (off.mean(), *np.percentile(off, [16, 50, 84]))]
-            cells.insert(1, f"{off.std():.2f}")
-            print(f"| {name} | {low:g} to {high:g} | {len(off)} | {' | '.join(cells)} |")
+        for group, inside in in_bins(some, {"i": BINS["i"]}):
+            off = some["off"][inside]
+            low, middle, high = np.percentile(off, [16, 50, 84])
+            found.append({
+                "boxes": name, "galaxies of": group, "number": len(off), "mean": f"{off.mean():+.2f}",
+                "scatter": f"{off.std():.2f}", "16 %": f"{low:+.2f}", "50 %": f"{middle:+.2f}", "84 %": f"{high:+.2f}",
+            })  # fmt: skip
+    print(markdown(pd.DataFrame(found)))
 
 
 if __name__ == "__main__":

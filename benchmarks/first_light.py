@@ -11,14 +11,14 @@ import numpy as np
 
 import scoresample as ss
 from scoresample.diagnostics.blend_measures import correlation, flux_error
-from scoresample.models.initialization import BOX_SIZES, initialize_scene
+from scoresample.models.initialization import boxes_from, initialize_scene
 from scoresample.products.blends_scene import read_truth
 from scoresample.products.photometry import object_images
 from scoresample.products.pipeline_problem import read_scene
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.training.gallery import Gallery, write_gallery_scene
 
-FROM_17 = tuple(n for n in BOX_SIZES if n >= 17)
+FROM_17 = boxes_from(17)
 VARIANTS = {
     "rings": {},
     "rings from 17": {"box_sizes": FROM_17},

@@ -41,16 +41,20 @@ def settings_for(prior: str) -> RunSettings:
     return RunSettings(draws=400, max_draws=1200, prior=prior)
 
 
+def is_ours(method: str) -> bool:
+    """Return whether a method is our posterior, or a variant of it."""
+    return method.startswith(OURS)
+
+
 def stored_file(method: str, prior: str) -> pathlib.Path:
     """Return where the results of a method are kept; the prior is only ours."""
-    name = method.replace(":", "_")
-    return STORED / (f"{name}_{prior}.jsonl" if method.startswith(OURS) else f"{name}.jsonl")
+    return STORED / (f"{method.replace(':', '_')}_{prior}.jsonl" if is_ours(method) else f"{method}.jsonl")
 
 
 def about(method: str, prior: str) -> dict:
     """Return what the results of a method depend on."""
-    ours = method.startswith(OURS)
-    return plain({"gallery": asdict(GALLERY)} | ({"run": asdict(settings_for(prior))} if ours else {}))
+    run = {"run": asdict(settings_for(prior))} if is_ours(method) else {}
+    return plain({"gallery": asdict(GALLERY)} | run)
 
 
 def rounded(value):

@@ -116,7 +116,7 @@ def initialize_scene(
     """
     knows_sizes = prior is not None and prior.knows_sizes
     least_box = 1 if prior is None else prior.least_box
-    box_sizes = tuple(n for n in BOX_SIZES if n >= least_box) if box_sizes is None else box_sizes
+    box_sizes = boxes_from(least_box) if box_sizes is None else box_sizes
     compact = _at_least(COMPACT_BOX, box_sizes)
     sizes = ("profiles" if knows_sizes else "rings") if sizes is None else sizes
     radii_per_box = WIDE_RADII_PER_BOX if radii_per_box is None and knows_sizes else radii_per_box
@@ -137,7 +137,7 @@ def initialize_scene(
         zip(catalog.centers, catalog.is_star, catalog.object_id, strict=True)
     ):
         make = partial(make_source, center=center, object_id=str(object_id))
-        seen = _see_rings(flat, weights, psfs, center, bool(star), box_sizes)
+        seen = _see_rings(flat, weights, psfs, center, compact if star else None, box_sizes)
         if profiles is not None:
             seen = _see_profile(
                 profiles[index], seen.peak, radii_per_box, box_sizes, center, images.shape[1:]
@@ -163,6 +163,11 @@ def initialize_scene(
     return Scene(observation.frame, tuple(sources), to_jax(sky, dtype) if background else None, model_psf)
 
 
+def boxes_from(least: int) -> tuple[int, ...]:
+    """Return the sizes of boxes that are as large as ``least``, or larger."""
+    return tuple(n for n in BOX_SIZES if n >= least)
+
+
 class _Seen(NamedTuple):
     """What a source begins as."""
 
@@ -172,14 +177,17 @@ class _Seen(NamedTuple):
     light: Light | Profile
 
 
-def _see_rings(flat, weights, psfs, center, star: bool, box_sizes: tuple[int, ...]) -> _Seen:
-    """Return what rings around a detection show, after the light of others is reduced."""
+def _see_rings(flat, weights, psfs, center, of_star: int | None, box_sizes: tuple[int, ...]) -> _Seen:
+    """Return what rings around a detection show, after the light of others is reduced.
+
+    ``of_star`` is the box of a star, None for a galaxy.
+    """
     mirrored = mirror_minimum(flat, weights, center)
     light = measure_light(mirrored, weights, center, psfs)
     reach = light.reach * np.where(light.stretch > LEAST_STRETCH, light.stretch, 1)
-    box = _at_least(COMPACT_BOX, box_sizes) if star else _box_size(reach, box_sizes, center, flat.shape[1:])
+    box = _box_size(reach, box_sizes, center, flat.shape[1:]) if of_star is None else of_star
     near = min(box, COMPACT_BOX) / 2
-    flux = flux_within(mirrored, center, near if star else max(near, light.radius))
+    flux = flux_within(mirrored, center, max(near, light.radius) if of_star is None else near)
     return _Seen(box, flux, light.peak, light)
 
 

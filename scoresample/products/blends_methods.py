@@ -14,7 +14,7 @@ from scoresample.data.catalog import Catalog
 from scoresample.data.observation import Observation
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.verdict import diagnose
-from scoresample.models.initialization import BOX_SIZES, COMPACT_BOX, gaussian_morphology, initialize_scene
+from scoresample.models.initialization import COMPACT_BOX, boxes_from, gaussian_morphology, initialize_scene
 from scoresample.models.morphology import PixelMorphology, SersicProfile, to_morphology
 from scoresample.models.priors_numpyro import default_shape_priors
 from scoresample.models.scene import Scene
@@ -59,7 +59,7 @@ def plain_scene(observation: Observation, catalog: Catalog, settings: RunSetting
         observation,
         catalog,
         background=settings.background,
-        box_sizes=tuple(n for n in BOX_SIZES if n >= COMPACT_BOX),
+        box_sizes=boxes_from(COMPACT_BOX),
         two_components_above=np.inf,
     )
 
