@@ -78,10 +78,13 @@ def light_and_radius(u):
 
 
 def test_draws_have_the_light_and_the_sizes_of_galaxies(prior):
-    """The Gaussian of the same galaxies in u does not: that is the control."""
+    """Of those in boxes laid after rings. The Gaussian of galaxies in u does not: that is the control."""
     galaxies = pytest.importorskip("scoresample.training.galaxies")
-    streams = np.random.SeedSequence([99 + SEED, 24]).spawn(800)
-    real = np.stack([galaxies.simulate_galaxy(np.random.default_rng(s), 24, size_box=24) for s in streams])
+    offset, scatter = pytest.importorskip("scoresample.training.gaussian").RING_BOXES
+    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence([99 + SEED, 24]).spawn(800)]
+    size_boxes = [24 * np.exp(offset + scatter * rng.normal()) for rng in rngs]
+    pairs = zip(rngs, size_boxes, strict=True)
+    real = np.stack([galaxies.simulate_galaxy(rng, 24, size_box=size) for rng, size in pairs])
     drawn = prior.sample(jax.random.key(SEED + 4), (24, 24), 800)
     plain = load_gaussian_prior().sample(jax.random.key(SEED + 5), (24, 24), 800)
     distances = lambda images: [
