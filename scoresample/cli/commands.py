@@ -162,7 +162,7 @@ def plot(scene: Path, out: Path) -> int:
 @click.option(
     "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The set, .npz."
 )
-@click.option("--set", "population", type=click.Choice(("general", "ztf-like")), default="general",
+@click.option("--set", "population", type=click.Choice(("general", "ring-boxes", "ztf-like")), default="general",
               show_default=True, help="Which galaxies.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all galaxies.")
 @click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
@@ -273,8 +273,8 @@ def refine(
 @click.option("--draws", type=int, default=2000, show_default=True, help="Of the prior.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of galaxies, noise and draws.")
 @click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
-@click.option("--set", "population", type=click.Choice(("general", "ztf-like")),
-              help="Galaxies to compare with.  [default: those it was trained on, or general]")  # fmt: skip
+@click.option("--set", "population", type=click.Choice(("general", "ring-boxes", "ztf-like")),
+              help="Galaxies to compare with.  [default: those it was made from, or general]")  # fmt: skip
 @click.option(
     "--noise-level", type=float, metavar="U", help="Of the prior, for its walk.  [default: its usual one]"
 )

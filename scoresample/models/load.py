@@ -13,6 +13,7 @@ from scoresample.models.learned_prior import DEFAULT_NOISE_LEVEL, LearnedPrior
 from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.profile_prior import load_profile_prior
+from scoresample.models.radial_tables import read_tables_card
 from scoresample.models.weights_file import read_network
 
 _SHIPPED = {
@@ -66,10 +67,8 @@ def load_prior(
 
 def prior_card(name: str | Path) -> dict[str, Any]:
     """Return what is noted with the weights of a prior: data, recipe, versions; raises as `load_prior` does."""
-    if str(name) in _OF_TABLES:
-        return {}
     with _file_of(name) as path:
-        return read_network(path).card
+        return read_tables_card(path) if str(name) in _OF_TABLES else read_network(path).card
 
 
 def prior_hash(name: str | Path) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.resources
 import pathlib
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -172,3 +173,12 @@ def read_tables(path: str | pathlib.Path) -> RadialTables:
         return RadialTables(
             **tables, softening=float(file["softening"]) if "softening" in file.files else 1.0
         )
+
+
+def read_tables_card(path: str | pathlib.Path) -> dict[str, Any]:
+    """Return what is noted with tables: which galaxies, how many for each box, and their seed; the versions."""
+    with np.load(path) as file:
+        population = str(file["population"]) if "population" in file.files else "general"
+        known = {name: file[name].item() for name in ("seed", "galaxies") if name in file.files}
+        versions = {"versions": str(file["versions"])} if "versions" in file.files else {}
+    return {"training_set": {"population": population} | known} | versions

@@ -39,6 +39,17 @@ def draw_half_light_radius(rng: np.random.Generator, box: int | float) -> float:
     return RADIUS_OF_BOX * box * np.exp(0.45 * rng.normal())
 
 
+RING_OFFSET, RING_SCATTER = -0.38, 0.57
+"""Mean and scatter of ln(size) of galaxies in boxes that are laid after rings around detections, which neighbours
+inflate, beside the scatter of `draw_half_light_radius`: together, -0.38 and 0.73, they are those of 381 galaxies in
+blends (``benchmarks/box_sizes.py``)."""
+
+
+def draw_ring_error(rng: np.random.Generator) -> float:
+    """Return the size of a galaxy over what its box says where that was laid after rings: log-normal."""
+    return float(np.exp(RING_OFFSET + RING_SCATTER * rng.normal()))
+
+
 def draw_axis_ratio(rng: np.random.Generator) -> float:
     """Return q = 0.2 + 0.8 Beta(1.3, 1.6).
 
@@ -168,6 +179,11 @@ def simulate_galaxy(
         image = draw_profile(profile, box, center, MODEL_PSF_SIGMA)
     image = np.maximum(image, 0)  # FFT ringing, a few 1e-5 of the peak
     return (np.exp(0.1 * rng.normal()) * image / image.max()).astype(np.float32)
+
+
+def simulate_in_ring_box(rng: np.random.Generator, box: int) -> Float[np.ndarray, "y x"]:
+    """Return a galaxy of :func:`simulate_galaxy` in a box as `initialize_scene` lays it (:func:`draw_ring_error`)."""
+    return simulate_galaxy(rng, box, size_box=box * draw_ring_error(rng))
 
 
 def simulate_ztf_like(rng: np.random.Generator, box: int) -> Float[np.ndarray, "y x"]:

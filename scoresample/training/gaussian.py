@@ -10,7 +10,6 @@
 import argparse
 import pathlib
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import galsim
 import numpy as np
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.models.radial_tables import RadialTables
-from scoresample.training.galaxies import RADIUS_OF_BOX, simulate_galaxy
+from scoresample.training.galaxies import RADIUS_OF_BOX, draw_ring_error, simulate_galaxy
 from scoresample.training.profile_fits import BOX_OF_PROFILES, subtract_profile
 
 BOXES = (9, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -46,33 +45,19 @@ def to_polar(
     return map_coordinates(image, places, order=3, mode="nearest")
 
 
-class BoxError(NamedTuple):
-    """How sizes of galaxies are about what their boxes say, beside their own scatter: ln(size) is normal."""
-
-    offset: float = 0.0
-    scatter: float = 0.0
-
-
-NO_ERROR = BoxError()
-RING_BOXES = BoxError(-0.38, 0.57)
-"""Of boxes that are laid after rings around detections, which neighbours inflate: with the scatter of 0.45 that sizes
-have in the simulation they make up the mean, -0.38, and the scatter, 0.73, that are measured in blends
-(``benchmarks/box_sizes.py``)."""
-
-
 def draw_circles(
     stream: np.random.SeedSequence,
     box: int,
     softening: float,
     about_profiles: bool,
-    box_error: BoxError = NO_ERROR,
+    ring_boxes: bool = False,
 ) -> Float[np.ndarray, "node angle"]:
     """Return u of a simulated galaxy on circles about the middle of a box; see `measure_box` for what it is."""
     rng = np.random.default_rng(stream)
     radius = radial_nodes() * box
     size_box = box / BOX_OF_PROFILES if about_profiles else box
-    if box_error != NO_ERROR:
-        size_box *= np.exp(box_error.offset + box_error.scatter * rng.normal())
+    if ring_boxes:
+        size_box *= draw_ring_error(rng)
     side = int(np.ceil(2 * CORNER * box)) + 4
     light = simulate_galaxy(rng, side, size_box=size_box)
     u = np.log1p(np.maximum(light, 0) / softening) / COORDINATE_SCALE
@@ -88,7 +73,7 @@ def measure_box(
     num_galaxies: int,
     softening: float = 1.0,
     about_profiles: bool = False,
-    box_error: BoxError = NO_ERROR,
+    ring_boxes: bool = False,
 ) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"], Float[np.ndarray, "order node mode"]]:
     r"""Return mean, variance and covariance factors of :math:`u = \log(S / s_0 + 1) / 0.1` for one box size.
 
@@ -103,8 +88,8 @@ def measure_box(
     less the product of the means for m = 0. Its factors are the leading eigenvectors in the metric of pixel area.
     Images reach beyond the box so that corners are measured at all angles; galaxies have random orientations, so that
     turning and mirroring them would add nothing. ``about_profiles``: of what is left of u when the profile that fits
-    each galaxy best is taken away (`subtract_profile`), in boxes larger by `BOX_OF_PROFILES`. ``box_error``: how far
-    boxes misjudge sizes.
+    each galaxy best is taken away (`subtract_profile`), in boxes larger by `BOX_OF_PROFILES`. ``ring_boxes``: of
+    galaxies in boxes that misjudge their sizes as rings around detections do (`draw_ring_error`).
     """
     nodes = radial_nodes()
     total = np.zeros((NUM_ORDERS, NUM_NODES, NUM_NODES))
@@ -112,7 +97,7 @@ def measure_box(
     streams = np.random.SeedSequence([seed, box]).spawn(num_galaxies)
     repeats = np.where(np.arange(NUM_ORDERS) == 0, 1.0, 2.0)  # orders m and -m
     for stream in tqdm(streams, desc=f"box {box}"):
-        circles = draw_circles(stream, box, softening, about_profiles, box_error)
+        circles = draw_circles(stream, box, softening, about_profiles, ring_boxes)
         modes = (np.fft.rfft(circles, axis=-1) / NUM_ANGLES)[:, :NUM_ORDERS].T
         total += repeats[:, None, None] * (modes[:, :, None] * modes[:, None, :].conj()).real
         mean += np.mean(circles, axis=-1)
@@ -134,10 +119,10 @@ def measure_tables(
     boxes: Sequence[int] = BOXES,
     softening: float = 1.0,
     about_profiles: bool = False,
-    box_error: BoxError = NO_ERROR,
+    ring_boxes: bool = False,
 ) -> RadialTables:
     """Return tables measured on ``num_galaxies`` simulated galaxies per box size."""
-    found = [measure_box(seed, box, num_galaxies, softening, about_profiles, box_error) for box in boxes]
+    found = [measure_box(seed, box, num_galaxies, softening, about_profiles, ring_boxes) for box in boxes]
     mean, variance, factors = zip(*found, strict=True)
     return RadialTables(
         np.asarray(boxes, float),
@@ -164,7 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
         options.boxes,
         options.softening,
         options.about_profiles,
-        RING_BOXES if options.ring_boxes else NO_ERROR,
+        options.ring_boxes,
     )
     arrays = {name: np.asarray(value, np.float32) for name, value in vars(tables).items()}
     np.savez_compressed(
@@ -172,6 +157,7 @@ def main(arguments: list[str] | None = None) -> None:
         **arrays,
         seed=options.seed,
         galaxies=options.galaxies,
+        population="ring-boxes" if options.ring_boxes else "general",
         versions=f"galsim {galsim.__version__}, numpy {np.__version__}",
     )
 

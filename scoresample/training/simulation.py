@@ -13,27 +13,33 @@ from tqdm import tqdm
 from scoresample.errors import ConfigError
 from scoresample.models.morphology import COORDINATE_SCALE
 from scoresample.training.dataset import TrainingSet, as_steps
-from scoresample.training.galaxies import simulate_galaxy, simulate_ztf_like
+from scoresample.training.galaxies import simulate_galaxy, simulate_in_ring_box, simulate_ztf_like
 
-POPULATIONS: dict[str, Callable] = {"general": simulate_galaxy, "ztf-like": simulate_ztf_like}
+POPULATIONS: dict[str, Callable] = {
+    "general": simulate_galaxy,
+    "ring-boxes": simulate_in_ring_box,
+    "ztf-like": simulate_ztf_like,
+}
+_GENERAL = {
+    16: 8_000,
+    17: 12_000,
+    21: 12_000,
+    24: 10_000,
+    25: 15_000,
+    32: 20_000,
+    35: 15_000,
+    44: 6_000,
+    49: 15_000,
+    64: 12_000,
+    69: 6_000,
+    88: 2_000,
+    97: 4_000,
+    127: 3_000,
+    128: 2_000,
+}
 COUNTS = {
-    "general": {
-        16: 8_000,
-        17: 12_000,
-        21: 12_000,
-        24: 10_000,
-        25: 15_000,
-        32: 20_000,
-        35: 15_000,
-        44: 6_000,
-        49: 15_000,
-        64: 12_000,
-        69: 6_000,
-        88: 2_000,
-        97: 4_000,
-        127: 3_000,
-        128: 2_000,
-    },
+    "general": _GENERAL,
+    "ring-boxes": _GENERAL,
     "ztf-like": {17: 3_000, 21: 3_000, 25: 3_000, 32: 10_000, 49: 3_000, 64: 10_000, 97: 500, 128: 500},
 }
 """Galaxies of each box size. Those in larger boxes have more pixels to learn from, and take longer to draw.
@@ -57,7 +63,7 @@ def simulate_training_set(
     Parameters
     ----------
     population
-        ``general`` or ``ztf-like``.
+        ``general``; ``ring-boxes``, the same in boxes that misjudge sizes as those of scenes do; or ``ztf-like``.
     seed
         Of all of them. Each galaxy has a stream of its own, so that the number of processes changes nothing and a
         smaller share is the beginning of a larger one.

@@ -78,13 +78,10 @@ def light_and_radius(u):
 
 
 def test_draws_have_the_light_and_the_sizes_of_galaxies(prior):
-    """Of those in boxes laid after rings. The Gaussian of galaxies in u does not: that is the control."""
+    """Of those in boxes as they are laid. The Gaussian of galaxies in u does not: that is the control."""
     galaxies = pytest.importorskip("scoresample.training.galaxies")
-    offset, scatter = pytest.importorskip("scoresample.training.gaussian").RING_BOXES
-    rngs = [np.random.default_rng(s) for s in np.random.SeedSequence([99 + SEED, 24]).spawn(800)]
-    size_boxes = [24 * np.exp(offset + scatter * rng.normal()) for rng in rngs]
-    pairs = zip(rngs, size_boxes, strict=True)
-    real = np.stack([galaxies.simulate_galaxy(rng, 24, size_box=size) for rng, size in pairs])
+    streams = np.random.SeedSequence([99 + SEED, 24]).spawn(800)
+    real = np.stack([galaxies.simulate_in_ring_box(np.random.default_rng(s), 24) for s in streams])
     drawn = prior.sample(jax.random.key(SEED + 4), (24, 24), 800)
     plain = load_gaussian_prior().sample(jax.random.key(SEED + 5), (24, 24), 800)
     distances = lambda images: [
@@ -93,8 +90,8 @@ def test_draws_have_the_light_and_the_sizes_of_galaxies(prior):
             light_and_radius(to_coordinate(jnp.asarray(real))), light_and_radius(images), strict=True
         )
     ]
-    assert max(distances(drawn)) < 0.12
-    assert min(distances(plain)) > 0.15
+    assert max(distances(drawn)) < 0.2  # sizes that rings misjudge are skewed, and the Gaussian is not: 0.15
+    assert min(distances(plain)) > 0.3
     assert np.mean(light_and_radius(plain)[0] < 0) > 0.03  # negative light in all, which no galaxy has
     assert np.min(light_and_radius(drawn)[0]) > 0
 
