@@ -8,20 +8,27 @@ import numpy as np
 from blackjax.adaptation.mass_matrix import MassMatrixAdaptationState, mass_matrix_adaptation
 from blackjax.adaptation.step_size import DualAveragingAdaptationState, dual_averaging_adaptation
 from blackjax.adaptation.window_adaptation import build_schedule
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from scoresample.samplers.base import Tuning
 
 WARM_UP_SCORES = 25
-"""Most scores of a trajectory of given length during warm-up; on the HSC scene it halves the cost of warm-up."""
+"""Most scores of a trajectory of given length during warm-up, until it is known how long trajectories are to be; on the
+HSC scene it halves the cost of warm-up."""
+
+_NO_LIMIT = np.iinfo(np.int32).max
 
 
 class AdaptationState(NamedTuple):
-    """State of blackjax's dual averaging and of its mass matrix estimate, and how long trajectories are to be."""
+    """State of blackjax's dual averaging and of its mass matrix estimate, and how long trajectories are to be.
+
+    ``max_scores`` is the most of a trajectory of given length.
+    """
 
     step_size: DualAveragingAdaptationState
     mass: MassMatrixAdaptationState
     stretch: Float[Array, ""]
+    max_scores: Int[Array, ""]
 
 
 class WindowAdaptation(NamedTuple):
@@ -56,7 +63,10 @@ class WindowAdaptation(NamedTuple):
         mass_init, _, _ = mass_matrix_adaptation(True)
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
         state = AdaptationState(
-            step_init(jnp.asarray(step_size, dtype)), mass_init(size), jnp.ones((), dtype)
+            step_init(jnp.asarray(step_size, dtype)),
+            mass_init(size),
+            jnp.ones((), dtype),
+            jnp.asarray(WARM_UP_SCORES),
         )
 
         def fixed(x):
@@ -73,14 +83,22 @@ class WindowAdaptation(NamedTuple):
         """
         average = state.step_size.log_step_size_avg
         step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
-        fresh = step_init(jnp.exp(average) / 5)._replace(log_step_size=average)
+        fresh = step_init(jnp.exp(average) / 5)._replace(log_step_size=average, log_step_size_avg=average)
         return state._replace(
             step_size=jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), fresh, state.step_size)
         )
 
     def lengthened(self, state: AdaptationState, stretch: float) -> AdaptationState:
-        """Return the state for trajectories so much longer than the sampler's."""
-        return state._replace(stretch=jnp.full_like(state.stretch, stretch))
+        """Return the state for trajectories as long as those of the draws, so much longer than the sampler's.
+
+        Long ones come to steeper places: of the steps that 80 % of short trajectories can take they may refuse half.
+        """
+        if stretch > 1:
+            state = self.restart(state)
+        return state._replace(
+            stretch=jnp.full_like(state.stretch, stretch),
+            max_scores=jnp.full_like(state.max_scores, _NO_LIMIT),
+        )
 
     def update(
         self,
@@ -108,14 +126,18 @@ class WindowAdaptation(NamedTuple):
 
     def current(self, state: AdaptationState) -> Tuning:
         """Return what the next warm-up step uses."""
-        return self._tuning(state, state.step_size.log_step_size, WARM_UP_SCORES)
+        return self._tuning(state, state.step_size.log_step_size, state.max_scores)
 
     def final(self, state: AdaptationState) -> Tuning:
         """Return what the draws use: the averaged step size."""
-        return self._tuning(state, state.step_size.log_step_size_avg, np.iinfo(np.int32).max)
+        return self._tuning(
+            state, state.step_size.log_step_size_avg, jnp.full_like(state.max_scores, _NO_LIMIT)
+        )
 
-    def _tuning(self, state: AdaptationState, log_step_size: Float[Array, ""], max_scores: int) -> Tuning:
+    def _tuning(
+        self, state: AdaptationState, log_step_size: Float[Array, ""], max_scores: Int[Array, ""]
+    ) -> Tuning:
         step_size = jnp.exp(log_step_size)
         if self.step_size is not None:
             step_size = jnp.full_like(step_size, self.step_size)
-        return Tuning(step_size, state.mass.inverse_mass_matrix, jnp.asarray(max_scores), state.stretch)
+        return Tuning(step_size, state.mass.inverse_mass_matrix, max_scores, state.stretch)

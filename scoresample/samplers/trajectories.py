@@ -46,11 +46,23 @@ def stretch_of(positions: Float[np.ndarray, "step chain n"], most: float) -> flo
     centered = positions - positions.mean(axis=(0, 1), dtype=float)
     square = np.mean(centered**2, axis=(0, 1))
     moving = square > 0
+    chains = [_without_repeats(centered[:, chain]) for chain in range(centered.shape[1])]
     stretch = 1.0
-    for lag in (lag for lag in LAGS if lag < len(positions) and moving.any()):
-        product = np.mean(centered[lag:] * centered[:-lag], axis=(0, 1))
+    for lag in (lag for lag in LAGS if moving.any()):
+        pairs = sum(max(len(chain) - lag, 0) for chain in chains)
+        if pairs == 0:
+            break
+        product = (
+            sum(np.sum(chain[lag:] * chain[:-lag], axis=0) for chain in chains if len(chain) > lag) / pairs
+        )
         largest = float(np.max(product[moving] / square[moving]))
         if largest > SLOW:
             after_one = min(largest, 1 - 1e-6) ** (1 / lag)
             stretch = max(stretch, LENGTH_PER_WIDTH * np.sqrt(SPREAD / (2 * (1 - after_one))))
     return float(min(stretch, most))
+
+
+def _without_repeats(chain: Float[np.ndarray, "step n"]) -> Float[np.ndarray, "move n"]:
+    """Return the positions that a chain went to: a step that was refused tells nothing of how far trajectories go."""
+    moved = np.any(chain[1:] != chain[:-1], axis=1)
+    return chain[np.append(True, moved)]

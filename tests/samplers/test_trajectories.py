@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 import scoresample as ss
 from scoresample.density.base import AbstractDensity, Position
 from scoresample.numerics.linear import identity_scale
+from scoresample.samplers.adaptation import WARM_UP_SCORES, WindowAdaptation
 from scoresample.samplers.trajectories import stretch_of
 
 SEED = int(os.environ.get("SCORESAMPLE_TEST_SEED", 0))
@@ -39,6 +40,12 @@ def test_what_mixes_fast_asks_for_nothing():
 def test_what_mixes_slowly_asks_for_trajectories_of_its_width(width, least, most):
     """The right one is 1.6 * width / 3; from 200 steps it is known within a factor of two."""
     assert least < stretch_of(chains(width), 100.0) < most
+
+
+def test_steps_that_are_refused_ask_for_nothing():
+    """A chain that often stays where it is has positions that are alike, and longer trajectories would not help it."""
+    assert stretch_of(np.repeat(chains(1.0), 3, axis=0), 4.0) == 1
+    assert stretch_of(np.repeat(chains(10.0), 3, axis=0), 100.0) > 3
 
 
 def test_there_is_a_most():
@@ -81,3 +88,16 @@ def test_warm_up_makes_trajectories_longer_where_chains_crawl(key):
         2 * float(arviz_stats.ess(draws.position["x"][..., 0]))
     )  # of the standard deviation
     assert abs(np.std(draws.position["x"][..., 0]) - WIDTH) < 5 * error
+
+
+def test_once_their_length_is_known_warm_up_has_the_trajectories_of_the_draws():
+    """Where they become longer, averages of the step size begin anew."""
+    adaptation, no = WindowAdaptation(0.8, adapt_mass=False), jnp.asarray(False)
+    state = adaptation.init(9, 0.1, jnp.float32)
+    for _ in range(3):
+        state = adaptation.update(state, jnp.zeros((4, 9)), jnp.full(4, 0.8), no, no)
+    assert int(adaptation.current(state).max_scores) == WARM_UP_SCORES
+    as_long, longer = (adaptation.lengthened(state, stretch) for stretch in (1.0, 2.0))
+    assert all(int(adaptation.current(one).max_scores) > 1e6 for one in (as_long, longer))
+    assert int(as_long.step_size.step) == int(state.step_size.step) > int(longer.step_size.step)
+    np.testing.assert_allclose(adaptation.final(longer).step_size, adaptation.final(state).step_size)
