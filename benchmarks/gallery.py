@@ -21,6 +21,7 @@ from dataclasses import asdict
 import pandas as pd
 
 from scoresample.diagnostics.blend_report import BlendReport, judge_blends
+from scoresample.models.load import prior_hash
 from scoresample.numerics.files import replacing
 from scoresample.products.archive import save_report
 from scoresample.products.blends import bench_blends
@@ -53,7 +54,7 @@ def stored_file(method: str, prior: str) -> pathlib.Path:
 
 def about(method: str, prior: str) -> dict:
     """Return what the results of a method depend on."""
-    run = {"run": asdict(settings_for(prior))} if is_ours(method) else {}
+    run = {"run": asdict(settings_for(prior)), "prior": prior_hash(prior)} if is_ours(method) else {}
     return plain({"gallery": asdict(GALLERY)} | run)
 
 
@@ -66,14 +67,14 @@ def rounded(value):
     return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
-def read_stored(method: str, prior: str) -> dict[int, dict]:
-    """Return what is stored of a method, by scene; ends where that is of other settings."""
+def read_stored(method: str, prior: str, *, of_now: bool = True) -> dict[int, dict]:
+    """Return what is stored of a method, by scene; ends where it has to be ``of_now`` and is of other settings."""
     path = stored_file(method, prior)
     if not path.exists():
         return {}
     first, *results = map(json.loads, path.read_text(encoding="utf-8").splitlines())
-    if first != about(method, prior):
-        sys.exit(f"{path.name} is of another gallery or other settings; move it away to begin anew.")
+    if of_now and first != about(method, prior):
+        sys.exit(f"{path.name} is of another gallery, prior or other settings; move it away to begin anew.")
     return {result["scene"]: result for result in results}
 
 
@@ -101,7 +102,7 @@ def gather(prior: str, folder: pathlib.Path, methods: Sequence[str]) -> None:
 
 def judge_stored(prior: str, without: Sequence[str] = ()) -> BlendReport:
     """Judge the scenes that every method has seen; ``without`` has kinds of objects that scenes may not have."""
-    found = {method: read_stored(method, prior) for method in (*METHODS, *VARIANTS)}
+    found = {method: read_stored(method, prior, of_now=False) for method in (*METHODS, *VARIANTS)}
     kinds = {scene: {o["kind"] for o in one["objects"]["oracle"]} for scene, one in found["oracle"].items()}
     everywhere = sorted(
         scene

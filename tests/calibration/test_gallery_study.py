@@ -1,4 +1,4 @@
-"""The stored study of a gallery: what is kept is what was found, and it is of the gallery and settings of today."""
+"""The stored study of a gallery: what is kept is what was found, and it goes on with the same prior only."""
 
 import pytest
 
@@ -28,6 +28,10 @@ def test_results_are_kept_and_go_on_from_there(tmp_path, monkeypatch):
         found = gallery.read_stored(method, PRIOR)
         assert list(found) == [1, 2, 3]
         assert found[1] == {"scene": 1, "method": method, "seconds": 1.2346, "objects": {}}
+    with monkeypatch.context() as other:
+        other.setattr(gallery, "prior_hash", lambda name: "of other tables")
+        with pytest.raises(SystemExit, match="prior or other settings"):
+            gallery.lay(PRIOR, tmp_path / "third", EVERYTHING)
     monkeypatch.setattr(gallery, "GALLERY", gallery.Gallery(seed=2))
     with pytest.raises(SystemExit, match="another gallery"):
         gallery.lay(PRIOR, tmp_path / "third", EVERYTHING)
