@@ -46,7 +46,9 @@ def test_a_file_may_have_the_name_of_a_shipped_one(write):
     path = path.rename(path.with_name("gaussian.npz"))
     assert load_prior(path).name == "gaussian"
     assert prior_card(path)["kind"] == "residual"
-    assert prior_card("gaussian") == {}
+    of_tables = [prior_card(name)["training_set"] for name in ("gaussian", "log-gaussian")]
+    assert [card["population"] for card in of_tables] == ["general", "ring-boxes"]
+    assert all(card["seed"] == 1 and card["galaxies"] >= 3000 for card in of_tables)
 
 
 def test_files_that_hold_no_prior(write, tmp_path):
