@@ -54,14 +54,16 @@ def test_a_prior_of_the_logarithm_is_measured_in_it_and_is_nearer_to_galaxies(sc
     distances = {}
     for name in ("gaussian", "log-gaussian"):
         result = scoresample(
-            "report-prior", name, "-o", tmp_path / name, "--share", "0.02", "--draws", 400, "-q"
-        )
+            "report-prior", name, "-o", tmp_path / name, "--share", "0.02", "--draws", 400, "-q",
+            "--set", "ring-boxes",
+        )  # fmt: skip
         assert result.exit_code == 0, result.stderr
         report = json.loads((tmp_path / name / "report.json").read_text())
         distances[name] = report["draws"]["distances"]
     assert report["walk"]["acceptance"] > 0.7
-    for statistic, distance in distances["log-gaussian"].items():
-        assert distance < distances["gaussian"][statistic], statistic
+    # Not in concentration: of sizes that scatter so much about their boxes it is skewed (docs/priors.md).
+    for statistic in distances["gaussian"].keys() - {"concentration"}:
+        assert distances["log-gaussian"][statistic] < distances["gaussian"][statistic], statistic
 
 
 def test_a_prior_is_measured_and_what_misses_its_limit_is_said(scoresample, tmp_path, one_line_error):

@@ -83,7 +83,9 @@ def test_truncated_files_are_told(small, tmp_path, part):
 
 
 def test_bad_input():
-    with pytest.raises(ConfigError, match="population is 'stars'; choose one of general, ztf-like"):
+    with pytest.raises(
+        ConfigError, match="population is 'stars'; choose one of general, ring-boxes, ztf-like"
+    ):
         simulate_training_set("stars")
     with pytest.raises(ConfigError, match="leaves 0 galaxies in a box"):
         simulate_training_set("general", share=1e-6)
