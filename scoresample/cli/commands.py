@@ -18,6 +18,7 @@ from scoresample.cli.program import BAD_INPUT, DONE, NOT_ALL_WELL, Program, comp
 from scoresample.errors import ConfigError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+_POPULATIONS = click.Choice(("general", "ring-boxes", "ztf-like"))
 
 
 @click.group(cls=Program, context_settings=CONTEXT, no_args_is_help=False)
@@ -162,7 +163,7 @@ def plot(scene: Path, out: Path) -> int:
 @click.option(
     "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="The set, .npz."
 )
-@click.option("--set", "population", type=click.Choice(("general", "ring-boxes", "ztf-like")), default="general",
+@click.option("--set", "population", type=_POPULATIONS, default="general",
               show_default=True, help="Which galaxies.")  # fmt: skip
 @click.option("--seed", type=int, default=1, show_default=True, help="Of all galaxies.")
 @click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
@@ -273,7 +274,7 @@ def refine(
 @click.option("--draws", type=int, default=2000, show_default=True, help="Of the prior.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of galaxies, noise and draws.")
 @click.option("--share", type=float, default=1.0, show_default=True, help="Of the usual number of galaxies.")
-@click.option("--set", "population", type=click.Choice(("general", "ring-boxes", "ztf-like")),
+@click.option("--set", "population", type=_POPULATIONS,
               help="Galaxies to compare with.  [default: those it was made from, or general]")  # fmt: skip
 @click.option(
     "--noise-level", type=float, metavar="U", help="Of the prior, for its walk.  [default: its usual one]"

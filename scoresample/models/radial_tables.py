@@ -178,7 +178,9 @@ def read_tables(path: str | pathlib.Path) -> RadialTables:
 def read_tables_card(path: str | pathlib.Path) -> dict[str, Any]:
     """Return what is noted with tables: which galaxies, how many for each box, and their seed; the versions."""
     with np.load(path) as file:
-        population = str(file["population"]) if "population" in file.files else "general"
-        known = {name: file[name].item() for name in ("seed", "galaxies") if name in file.files}
-        versions = {"versions": str(file["versions"])} if "versions" in file.files else {}
-    return {"training_set": {"population": population} | known} | versions
+        galaxies = {
+            "population": str(file["population"]) if "population" in file.files else "general",
+            "seed": int(file["seed"]),
+            "galaxies": int(file["galaxies"]),
+        }
+        return {"training_set": galaxies, "versions": str(file["versions"])}

@@ -16,8 +16,7 @@ WARM_UP_SCORES = 25
 """Most scores of a trajectory of given length during warm-up, until it is known how long trajectories are to be; on the
 HSC scene it halves the cost of warm-up."""
 
-_NO_LIMIT = 10**6
-"""More scores than any trajectory has. Groups of chains take the mean of their states, so that sums of it must fit."""
+_NO_LIMIT = np.iinfo(np.int32).max
 
 
 class AdaptationState(NamedTuple):

@@ -36,7 +36,8 @@ def join(parts: list[Any], axis: int):
 
 
 def mean_of(parts: list[Any]):
-    """Return the mean of what groups learned, each for itself."""
+    """Return the mean of what groups learned, each for itself; counts are the same in all of them."""
     if len(parts) == 1:
         return parts[0]
-    return jax.tree.map(lambda *some: (sum(some) / len(some)).astype(some[0].dtype), *parts)
+    mean = lambda *some: (sum(some) / len(some)).astype(some[0].dtype)
+    return jax.tree.map(lambda *some: some[0] if some[0].dtype.kind == "i" else mean(*some), *parts)
