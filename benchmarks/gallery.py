@@ -130,6 +130,7 @@ def tables(report: BlendReport) -> str:
     """Return what docs/gallery.md shows of a study, in Markdown: errors, intervals in i, targets."""
     groups = report.groups.assign(error=with_error(report.groups, "flux_error"))
     errors = groups.pivot(index="group", columns="estimate", values="error")
+    errors = errors.fillna("")  # variants of few scenes lack some groups
     counts = groups.groupby("group")["objects"].first()
     errors = errors.loc[groups["group"].unique()].assign(objects=counts).reset_index()
     inside = report.intervals[report.intervals["bands"] == "i"].reset_index(drop=True)
