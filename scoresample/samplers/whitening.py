@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scoresample.density.base import AbstractDensity, Position, Scale
 from scoresample.numerics.bend import Bend
 from scoresample.numerics.compiling import quick_jit
-from scoresample.numerics.curvature import hessian_vector, lanczos
+from scoresample.numerics.curvature import hessian_vector, lanczos_of_sum
 from scoresample.numerics.linear import LowRankScale, identity_scale
 from scoresample.numerics.trees import flatten, num_elements
 
@@ -100,6 +100,9 @@ def local_whitening(density: AbstractDensity, center: Position, bent: bool = Fal
     return Whitening(center, scales, groups, rest, density.bends(center) if bent else {})
 
 
+FLAT = 1e-3
+"""Directions of less curvature than this are left alone."""
+
 MAX_DIRECTIONS = 100
 """Most directions of curvature that are learned; each costs one Hessian-vector product, about three scores."""
 
@@ -115,10 +118,14 @@ def add_curvature(
 ) -> tuple[Whitening, Float[Array, " k"]]:
     r"""Return the whitening with the leading directions of curvature, in place of any it had.
 
-    Lanczos on the negative Hessian H of the log density in the given coordinates; along a Ritz direction of
-    value h the coordinates are stretched by :math:`|h|^{-1/2}`. Flat directions are left alone. H is the mean
-    over ``points``: a posterior of galaxies that share light is a bent tube, whose walls are steep at every
-    typical point, and not at their mean.
+    Lanczos on the negative Hessian H of the log density in the given coordinates, the mean over ``points``: a
+    posterior of galaxies that share light is a bent tube, whose walls are steep at every typical point, and not at
+    their mean. In the directions V that it finds, coordinates are stretched by the inverse square root of
+
+    .. math:: \frac1P \sum_p \big|V^T H_p V\big|
+
+    with the absolute values of eigenvalues at each point: a direction is flat where all points say so, not where
+    some see a hill and others a valley. What is flat is left alone.
 
     Parameters
     ----------
@@ -138,7 +145,7 @@ def add_curvature(
 
     Returns
     -------
-    The whitening and the Ritz values, ascending.
+    The whitening and the Ritz values of H, ascending.
     """
     size = whitening.size
     whitening = eqx.tree_at(lambda w: w.rest, whitening, identity_scale(size, whitening.rest.diagonal.dtype))
@@ -153,15 +160,23 @@ def add_curvature(
 
     count = len(points) if num_points is None else num_points
 
-    def negative_hessian(v):
-        add = lambda index, total: total + hessian_vector(gradient, points[index], v)
-        return -jax.lax.fori_loop(0, count, add, jnp.zeros_like(v)) / count
+    def negative_hessians(v):
+        """Return those of the points that count, times v; zeros for the others."""
+        put = lambda index, products: products.at[index].set(-hessian_vector(gradient, points[index], v))
+        return jax.lax.fori_loop(0, count, put, jnp.zeros_like(points)) / count
 
     start = jax.random.normal(key, (size,), points.dtype)
-    values, directions, _ = lanczos(negative_hessian, start, min(num_directions, size))
-    stretch = jnp.where(jnp.abs(values) > 1e-3, 1 / jnp.sqrt(jnp.maximum(jnp.abs(values), 1e-3)), 1.0)
-    rest = LowRankScale(whitening.rest.diagonal, directions, stretch.astype(points.dtype))
-    return eqx.tree_at(lambda w: w.rest, whitening, rest), values
+    basis, each, _ = lanczos_of_sum(negative_hessians, start, min(num_directions, size))
+    steepness, rotation = jnp.linalg.eigh(jnp.sum(jax.vmap(_absolute)(each), axis=0))
+    stretch = jnp.where(steepness > FLAT, 1 / jnp.sqrt(jnp.maximum(steepness, FLAT)), 1.0)
+    rest = LowRankScale(whitening.rest.diagonal, basis.T @ rotation, stretch.astype(points.dtype))
+    return eqx.tree_at(lambda w: w.rest, whitening, rest), jnp.linalg.eigvalsh(jnp.sum(each, axis=0))
+
+
+def _absolute(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """Return the symmetric matrix with the absolute values of its eigenvalues."""
+    values, vectors = jnp.linalg.eigh(matrix)
+    return (vectors * jnp.abs(values)) @ vectors.T
 
 
 def _num_varying(whitening: Whitening) -> int:

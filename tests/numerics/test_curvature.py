@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scoresample.numerics.curvature import hessian_vector, hutchinson_diagonal, lanczos
+from scoresample.numerics.curvature import hessian_vector, hutchinson_diagonal, lanczos, lanczos_of_sum
 
 RUN = jax.jit(lambda a, start, n: lanczos(lambda v: a @ v, start, n), static_argnums=2)
 
@@ -48,6 +48,16 @@ def test_the_ends_of_the_spectrum_come_first(key):
     assert residual[[0, 1, -2, -1]].max() < 1e-3
     np.testing.assert_allclose(vectors.T @ vectors, np.eye(20), atol=1e-5)
     assert residual[5:-5].max() > 1e-3  # negative control: the middle has not converged
+
+
+def test_each_part_of_a_sum_is_known_where_the_sum_was_followed(key):
+    parts = jnp.asarray(np.stack([symmetric(30, seed=seed) for seed in (3, 5)]))
+    start = jax.random.normal(key, (30,), parts.dtype)
+    basis, projected, _ = jax.jit(lambda a, v: lanczos_of_sum(lambda x: a @ x, v, 8))(parts, start)
+    np.testing.assert_allclose(basis @ basis.T, np.eye(8), atol=1e-5)
+    np.testing.assert_allclose(projected, basis @ parts @ basis.T, atol=1e-5)
+    values, _, _ = run_lanczos(np.asarray(parts.sum(axis=0), float), 8, key)
+    np.testing.assert_allclose(np.linalg.eigvalsh(projected.sum(axis=0)), values, atol=2e-5)
 
 
 def test_residuals_are_those_of_the_pairs(key):

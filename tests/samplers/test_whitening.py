@@ -56,6 +56,16 @@ def test_curvature_is_the_mean_over_the_points(key):
     np.testing.assert_allclose(whitening.position(jnp.ones(1)), 1 / np.sqrt(25), rtol=1e-4)
 
 
+def test_a_hill_and_a_valley_do_not_make_a_plain(key):
+    """Of points with curvatures of -24 and 24 the mean is flat, and neither is."""
+    density = Density(log_prob=lambda x: jnp.sum(25 * x**2 / 2 - x**4 / 12))  # of curvature x^2 - 25
+    start = local_whitening(density, jnp.zeros(1))
+    points = jnp.array([[1.0], [7.0], [50.0]])  # of which the last does not count
+    whitening, values = add_curvature(key, density, start, points, 1, jnp.asarray(2))
+    np.testing.assert_allclose(whitening.position(jnp.ones(1)), 1 / np.sqrt(24), rtol=1e-4)
+    assert abs(values[0]) < 1e-3
+
+
 def test_positions_and_coordinates_are_inverse_to_each_other(make_scene, key):
     posterior = Posterior(*make_scene(galaxies=True), image=load_gaussian_prior())
     start = posterior.initial_position()
