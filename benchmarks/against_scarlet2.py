@@ -27,6 +27,8 @@ from pathlib import Path
 import numpy as np
 from arviz_stats.base import array_stats
 
+from scoresample.products.pipeline_settings import RunSettings
+
 HERE = Path(__file__).parent
 SIDES = ("scoresample", "scarlet2")
 GRADIENTS = {
@@ -246,7 +248,7 @@ def main() -> None:
             found["first_map"] = first_maps(sides, options.processes)
         if wanted("draws"):
             sides.run("scoresample", "points", "own_boxes")
-            sizes = {"scoresample": (150, options.draws), "scarlet2": (options.scarlet2_draws,) * 2}
+            sizes = {"scoresample": (RunSettings().warmup, options.draws), "scarlet2": (options.scarlet2_draws,) * 2}
             found["draws"] = draws(sides, sizes)
         if wanted("effective"):
             found["effective"] = sides.run("scoresample", "effective", 400)
