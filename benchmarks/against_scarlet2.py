@@ -248,7 +248,10 @@ def main() -> None:
             found["first_map"] = first_maps(sides, options.processes)
         if wanted("draws"):
             sides.run("scoresample", "points", "own_boxes")
-            sizes = {"scoresample": (RunSettings().warmup, options.draws), "scarlet2": (options.scarlet2_draws,) * 2}
+            sizes = {
+                "scoresample": (RunSettings().warmup, options.draws),
+                "scarlet2": (options.scarlet2_draws,) * 2,
+            }
             found["draws"] = draws(sides, sizes)
         if wanted("effective"):
             found["effective"] = sides.run("scoresample", "effective", 400)
