@@ -183,4 +183,6 @@ def read_tables_card(path: str | pathlib.Path) -> dict[str, Any]:
             "seed": int(file["seed"]),
             "galaxies": int(file["galaxies"]),
         }
+        if "companions" in file.files:
+            galaxies["companions"] = float(file["companions"])
         return {"training_set": galaxies, "versions": str(file["versions"])}

@@ -51,6 +51,7 @@ def draw_circles(
     softening: float,
     about_profiles: bool,
     ring_boxes: bool = False,
+    companions: float = 0.0,
 ) -> Float[np.ndarray, "node angle"]:
     """Return u of a simulated galaxy on circles about the middle of a box; see `measure_box` for what it is."""
     rng = np.random.default_rng(stream)
@@ -59,7 +60,7 @@ def draw_circles(
     if ring_boxes:
         size_box *= draw_ring_error(rng)
     side = int(np.ceil(2 * CORNER * box)) + 4
-    light = simulate_galaxy(rng, side, size_box=size_box)
+    light = simulate_galaxy(rng, side, size_box=size_box, companions=companions)
     u = np.log1p(np.maximum(light, 0) / softening) / COORDINATE_SCALE
     circles = to_polar(u, radius)
     if about_profiles:
@@ -74,6 +75,7 @@ def measure_box(
     softening: float = 1.0,
     about_profiles: bool = False,
     ring_boxes: bool = False,
+    companions: float = 0.0,
 ) -> tuple[Float[np.ndarray, " node"], Float[np.ndarray, " node"], Float[np.ndarray, "order node mode"]]:
     r"""Return mean, variance and covariance factors of :math:`u = \log(S / s_0 + 1) / 0.1` for one box size.
 
@@ -89,7 +91,8 @@ def measure_box(
     Images reach beyond the box so that corners are measured at all angles; galaxies have random orientations, so that
     turning and mirroring them would add nothing. ``about_profiles``: of what is left of u when the profile that fits
     each galaxy best is taken away (`subtract_profile`), in boxes larger by `BOX_OF_PROFILES`. ``ring_boxes``: of
-    galaxies in boxes that misjudge their sizes as rings around detections do (`draw_ring_error`).
+    galaxies in boxes that misjudge their sizes as rings around detections do (`draw_ring_error`). ``companions``: the
+    share of galaxies that have one.
     """
     nodes = radial_nodes()
     total = np.zeros((NUM_ORDERS, NUM_NODES, NUM_NODES))
@@ -97,7 +100,7 @@ def measure_box(
     streams = np.random.SeedSequence([seed, box]).spawn(num_galaxies)
     repeats = np.where(np.arange(NUM_ORDERS) == 0, 1.0, 2.0)  # orders m and -m
     for stream in tqdm(streams, desc=f"box {box}"):
-        circles = draw_circles(stream, box, softening, about_profiles, ring_boxes)
+        circles = draw_circles(stream, box, softening, about_profiles, ring_boxes, companions)
         modes = (np.fft.rfft(circles, axis=-1) / NUM_ANGLES)[:, :NUM_ORDERS].T
         total += repeats[:, None, None] * (modes[:, :, None] * modes[:, None, :].conj()).real
         mean += np.mean(circles, axis=-1)
@@ -120,9 +123,11 @@ def measure_tables(
     softening: float = 1.0,
     about_profiles: bool = False,
     ring_boxes: bool = False,
+    companions: float = 0.0,
 ) -> RadialTables:
     """Return tables measured on ``num_galaxies`` simulated galaxies per box size."""
-    found = [measure_box(seed, box, num_galaxies, softening, about_profiles, ring_boxes) for box in boxes]
+    of = (num_galaxies, softening, about_profiles, ring_boxes, companions)
+    found = [measure_box(seed, box, *of) for box in boxes]
     mean, variance, factors = zip(*found, strict=True)
     return RadialTables(
         np.asarray(boxes, float),
@@ -141,6 +146,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--softening", type=float, default=1.0, help="s_0 of u = log(S / s_0 + 1) / 0.1")
     parser.add_argument("--about-profiles", action="store_true", help="of what smooth profiles leave")
     parser.add_argument("--ring-boxes", action="store_true", help="with sizes as in boxes laid after rings")
+    parser.add_argument("--companions", type=float, default=0.0, help="share of galaxies that have one")
     parser.add_argument("--output", type=pathlib.Path, required=True)
     options = parser.parse_args(arguments)
     tables = measure_tables(
@@ -150,6 +156,7 @@ def main(arguments: list[str] | None = None) -> None:
         options.softening,
         options.about_profiles,
         options.ring_boxes,
+        options.companions,
     )
     arrays = {name: np.asarray(value, np.float32) for name, value in vars(tables).items()}
     np.savez_compressed(
@@ -157,6 +164,7 @@ def main(arguments: list[str] | None = None) -> None:
         **arrays,
         seed=options.seed,
         galaxies=options.galaxies,
+        companions=options.companions,
         population="ring-boxes" if options.ring_boxes else "general",
         versions=f"galsim {galsim.__version__}, numpy {np.__version__}",
     )

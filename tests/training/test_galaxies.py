@@ -35,6 +35,25 @@ def test_smooth_galaxies_are_centered_within_half_a_pixel():
         assert max(abs(y), abs(x)) < 0.55
 
 
+def test_companions_draw_the_center_of_light_away():
+    grid = np.arange(49) - 24
+    off = {}
+    for companions in (0.0, 1.0):
+        images = [
+            galaxies.simulate_galaxy(np.random.default_rng(s), 49, 24, "exponential", companions)
+            for s in range(60)
+        ]
+        y, x = (np.array([image.sum(axis) @ grid / image.sum() for image in images]) for axis in (1, 0))
+        off[companions] = np.hypot(y, x)
+        assert all(image.min() >= 0 and 0.6 < image.max() < 1.6 for image in images)
+    assert off[0.0].max() < 0.8  # half a pixel along each axis
+    assert np.median(off[1.0]) > 2 * np.median(off[0.0])
+    again = galaxies.simulate_galaxy(np.random.default_rng(3), 49, 24, "exponential")
+    np.testing.assert_array_equal(
+        galaxies.simulate_galaxy(np.random.default_rng(3), 49, 24, "exponential", 0.0), again
+    )
+
+
 def test_orientations_are_isotropic():
     # At one box size, <x^2 - y^2> and <xy> over <r^2> vanish on average; one fixed orientation would give about 0.4.
     grid = np.arange(24) - 11.5

@@ -55,6 +55,16 @@ def test_sizes_that_boxes_misjudge_widen_the_tables_and_shift_them():
     assert np.all(rings[1][outside] > 1.1 * exact[1][outside])
 
 
+def test_companions_are_scatter_about_profiles():
+    without, half = (
+        gaussian.measure_box(4, 24, 40, 0.01, about_profiles=True, companions=share)[1]
+        for share in (0.0, 0.5)
+    )
+    nodes = gaussian.radial_nodes()
+    beside = (nodes > 0.06) & (nodes < 0.15)  # boxes about profiles are 20 half-light radii wide
+    assert np.mean(half[beside]) > 1.5 * np.mean(without[beside])
+
+
 def test_the_command_writes_tables_that_load(tmp_path):
     path = tmp_path / "tables.npz"
     gaussian.main(["--seed", "3", "--galaxies", "20", "--boxes", "9", "12", "--output", str(path)])
