@@ -5,6 +5,7 @@
     python -m benchmarks.gallery --scenes 20 --method posterior:offset      a variant, on scenes that have a posterior
     python -m benchmarks.gallery --table                        prints the tables of docs/gallery.md
     python -m benchmarks.gallery --table --without merger knots of scenes that have none of these
+    python -m benchmarks.gallery --table --scenes 9             of the first scenes
 
 It is `scoresample bench blends` with the settings below. Each method has a file, the posterior one for each prior, and
 each scene a line of it, its numbers to five digits; the first line says of which gallery and settings.
@@ -35,6 +36,7 @@ OURS = "posterior"
 METHODS = ("oracle", OURS, "parametric", "constrained")
 VARIANTS = (f"{OURS}:offset", f"{OURS}:bright")
 GALLERY = Gallery()
+SCENES = 200
 
 
 def settings_for(prior: str) -> RunSettings:
@@ -100,14 +102,14 @@ def gather(prior: str, folder: pathlib.Path, methods: Sequence[str]) -> None:
             )
 
 
-def judge_stored(prior: str, without: Sequence[str] = ()) -> BlendReport:
-    """Judge the scenes that every method has seen; ``without`` has kinds of objects that scenes may not have."""
+def judge_stored(prior: str, num_scenes: int = SCENES, without: Sequence[str] = ()) -> BlendReport:
+    """Judge the first scenes, those that every method has seen; ``without``: kinds that they may not have."""
     found = {method: read_stored(method, prior, of_now=False) for method in (*METHODS, *VARIANTS)}
     kinds = {scene: {o["kind"] for o in one["objects"]["oracle"]} for scene, one in found["oracle"].items()}
     everywhere = sorted(
         scene
         for scene in set.intersection(*(set(found[method]) for method in METHODS))
-        if not kinds[scene] & set(without)
+        if scene < num_scenes and not kinds[scene] & set(without)
     )
     return judge_blends(
         [found[method][scene] for scene in everywhere for method in found if scene in found[method]]
@@ -144,7 +146,7 @@ def tables(report: BlendReport) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--scenes", type=int, default=200)
+    parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--prior", default=RunSettings().prior)
     parser.add_argument("--method", nargs="+", default=METHODS, choices=(*METHODS, *VARIANTS))
@@ -172,7 +174,7 @@ def main() -> None:
         finally:
             if not args.table:
                 gather(args.prior, folder, args.method)
-    print(tables(judge_stored(args.prior, args.without)))
+    print(tables(judge_stored(args.prior, args.scenes, args.without)))
 
 
 if __name__ == "__main__":
