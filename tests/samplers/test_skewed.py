@@ -49,7 +49,8 @@ def worst_z(draws, errors_of_mean, bias=0.0):
         (NUTS(target_acceptance=0.9), 4000),
         (NUTS(target_acceptance=0.9, integrator="two_stage"), 4000),
         (HMC(), 6000),
-        (MALA(target_acceptance=0.9), 18_000),  # at its usual 0.57 chains can stay in the tails for long
+        # At its usual 0.57 chains can stay in the tails for long; visits to that of the banana are rare all the same.
+        (MALA(target_acceptance=0.9), 36_000),
     ],
     ids=["NUTS", "NUTS two stages", "HMC", "MALA"],
 )
