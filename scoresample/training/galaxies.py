@@ -126,17 +126,16 @@ def draw_painted(
     return (1 - share) * image + share * draw_profile(bulge, box, center, MODEL_PSF_SIGMA)
 
 
-def draw_companion(
-    rng: np.random.Generator, box: int, center: tuple[float, float], size: float, axis_ratio: float
-) -> Float[np.ndarray, "y x"]:
-    """Return a smaller exponential disk of flux 1 beside a galaxy, at 0.8 to 2 of its half-light radii (major axis).
+def draw_companion(rng: np.random.Generator, along: float, half_light_radius: float) -> galsim.GSObject:
+    """Return a smaller exponential disk of flux 1, 0.8 to 2 half-light radii from a galaxy: one detection with it.
 
-    Closer ones than a detection tells apart.
+    ``along`` is the half-light radius of the galaxy along its major axis, ``half_light_radius`` the circularized one.
     """
-    distance, towards = size / np.sqrt(axis_ratio) * rng.uniform(0.8, 2.0), rng.uniform(0, 2 * np.pi)
-    disk = sersic_profile(1.0, size * rng.uniform(0.4, 0.9), draw_axis_ratio(rng), rng.uniform(0, np.pi))
-    shifted = disk.shift(distance * np.cos(towards), distance * np.sin(towards))
-    return draw_profile(shifted, box, center, MODEL_PSF_SIGMA)
+    distance, towards = along * rng.uniform(0.8, 2.0), rng.uniform(0, 2 * np.pi)
+    disk = sersic_profile(
+        1.0, half_light_radius * rng.uniform(0.4, 0.9), draw_axis_ratio(rng), rng.uniform(0, np.pi)
+    )
+    return disk.shift(distance * np.cos(towards), distance * np.sin(towards))
 
 
 def simulate_galaxy(
@@ -199,7 +198,8 @@ def simulate_galaxy(
         image = draw_profile(profile, box, center, MODEL_PSF_SIGMA)
     if companions > 0 and rng.random() < companions:
         share = rng.uniform(0.15, 0.45)
-        beside = draw_companion(rng, box, center, size, axis_ratio)
+        companion = draw_companion(rng, size / np.sqrt(axis_ratio), size)
+        beside = draw_profile(companion, box, center, MODEL_PSF_SIGMA)
         image = (1 - share) * image / image.sum() + share * beside
     image = np.maximum(image, 0)  # FFT ringing, a few 1e-5 of the peak
     return (np.exp(0.1 * rng.normal()) * image / image.max()).astype(np.float32)

@@ -7,7 +7,7 @@ import galsim
 import numpy as np
 
 from scoresample.training.demo_scene import PIXEL, Source
-from scoresample.training.galaxies import draw_axis_ratio, sersic_profile
+from scoresample.training.galaxies import draw_axis_ratio, draw_companion, sersic_profile
 
 SLOPE = 0.31
 """Of the counts, log10 N(<i) = 0.31 i + const: LSST Science Book (2009), arXiv:0912.0201, eq. 3.7."""
@@ -168,9 +168,6 @@ def draw_galaxy(
         )
         share = rng.uniform(0.3, 0.8)
         return Source(center, magnitude, ((1 - share, colours, disk), (share, colours, points)), kind="knots")
-    distance, towards = along * rng.uniform(0.8, 2.0), rng.uniform(0, 2 * np.pi)
-    companion = sersic_profile(
-        1.0, size * rng.uniform(0.4, 0.9), draw_axis_ratio(rng), rng.uniform(0, np.pi)
-    ).shift(distance * np.cos(towards), distance * np.sin(towards))
+    companion = draw_companion(rng, along, size)
     share = rng.uniform(0.15, 0.45)
     return Source(center, magnitude, ((1 - share, colours, disk), (share, colours, companion)), kind="merger")
