@@ -135,6 +135,8 @@ def tables(report: BlendReport) -> str:
     errors = errors.fillna("")  # variants of few scenes lack some groups
     counts = groups.groupby("group")["objects"].first()
     errors = errors.loc[groups["group"].unique()].assign(objects=counts).reset_index()
+    if report.intervals.empty:
+        return f"{report.runs['scene'].nunique()} scenes are too few for tables."
     inside = report.intervals[report.intervals["bands"] == "i"].reset_index(drop=True)
     shown = inside[["estimate", "group", "fluxes"]].copy()
     for column in ("coverage_68", "coverage_95", "pull_width"):

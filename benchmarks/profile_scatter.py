@@ -15,13 +15,14 @@ from scoresample.models.profile_shape import AMPLITUDE_AT, NUM_SHAPE, amplitude_
 from scoresample.numerics.arrays import to_jax
 from scoresample.training.gaussian import draw_circles, radial_nodes
 
-SOFTENING = 0.01
+SOFTENING, COMPANIONS = 0.01, 0.2  # as in the tables of the prior
 SHARES = np.array([0.05, 0.16, 0.5, 0.84, 0.95, 0.99])
 
 
 def scatter_of(seed: np.random.SeedSequence, box: int) -> float:
     """Return the root mean square over the box of ln S less that of a galaxy's best profile, softened."""
-    nodes, left = radial_nodes(), COORDINATE_SCALE * draw_circles(seed, box, SOFTENING, about_profiles=True)
+    nodes = radial_nodes()
+    left = COORDINATE_SCALE * draw_circles(seed, box, SOFTENING, about_profiles=True, companions=COMPANIONS)
     area = np.maximum(nodes, nodes[1] / 2) * np.gradient(nodes) * (nodes <= 0.5)
     return float(np.sqrt(np.sum(area * np.mean(left**2, axis=1)) / np.sum(area)))
 
@@ -29,7 +30,7 @@ def scatter_of(seed: np.random.SeedSequence, box: int) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--galaxies", type=int, default=400)
-    parser.add_argument("--boxes", type=int, nargs="+", default=[24, 48])
+    parser.add_argument("--boxes", type=int, nargs="+", default=[16, 24, 48, 96])
     args = parser.parse_args()
     names = [f"{100 * share:.0f} %" for share in SHARES]
     rows = {}

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
-import scipy.sparse
 from jaxtyping import Array, Float
 
 from scoresample.density.base import Scale
@@ -49,9 +48,9 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
     kernel squared: exact for constant weights. The second term projects out what fluxes can take up, the
     object's own and those of its neighbours: an object can take on some of a neighbour's image for a change
     of the neighbour's flux, almost for free. The images of the neighbours count as fixed, which
-    `samplers.whitening` mends. Where a coordinate has numbers beside those of pixels, what these do to pixels is
-    counted (`AbstractPrior.beside_pixels`). Of images that scenes show in part (`AbstractPrior.around`), that part
-    counts. All else has its prior's scale.
+    `samplers.whitening` mends. Where a coordinate is not of pixels, what it does to them is
+    counted (`AbstractPrior.pixels_by_coordinate`). Of images that scenes show in part (`AbstractPrior.around`), that
+    part counts. All else has its prior's scale.
 
     Returns
     -------
@@ -62,7 +61,7 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
 
     def block_of(members: list[int]) -> Block:
         names = tuple(f"{posterior.scene.sources[index].name}.image" for index in members)
-        size = sum(int(np.prod(free[name].shape)) for name in names)
+        size = sum(int(np.prod(free[name].coordinate_shape)) for name in names)
         information = information_of(posterior, seen, members, values, slopes, brightness)
         dtype = np.asarray(position[names[0]]).dtype
         arounds = [free[name].prior.around(position[name]) for name in names]
@@ -70,8 +69,8 @@ def local_scale(posterior: "Posterior", position: dict[str, Float[Array, "..."]]
         if all(around is not None for around in arounds):
             scale = _scale_where_seen(arounds, information, dtype)
         else:
-            beside = [free[name].prior.beside_pixels(position[name]) for name in names]
-            scale = _scale_of(priors, information, beside, dtype, dense=size <= MAX_DENSE)
+            moves = [free[name].prior.pixels_by_coordinate(position[name]) for name in names]
+            scale = _scale_of(priors, information, moves, dtype, dense=size <= MAX_DENSE)
         return names, scale
 
     blocks = side_by_side(block_of, _images_by_object(posterior, free))
@@ -137,24 +136,25 @@ def _at_position(posterior: "Posterior", position: dict[str, Array]):
     return posterior.values(position), slopes, posterior.brightness(position)
 
 
-def _scale_of(priors: list[LowRankScale], information: Information, beside, dtype, *, dense: bool) -> Scale:
+def _scale_of(priors: list[LowRankScale], information: Information, moves, dtype, *, dense: bool) -> Scale:
     """Return the scale of images with these priors and what the data know of their pixels.
 
-    ``beside`` has, of each image, what the numbers in front of its pixels do to those.
+    ``moves`` has, of each image, what its coordinate does to its pixels; None where it has one number for each.
     """
-    pixels = [scale.size - (0 if b is None else b.shape[1]) for scale, b in zip(priors, beside, strict=True)]
-    itself = [scipy.sparse.eye_array(n) for n in pixels]
-    moves = scipy.sparse.block_diag([
-        one if b is None else scipy.sparse.hstack([np.asarray(b, float), one])
-        for one, b in zip(itself, beside, strict=True)
-    ]).tocsr()  # fmt: skip
+    if any(m is not None for m in moves):
+        together = scipy.linalg.block_diag(*(
+            np.eye(scale.size) if m is None else np.asarray(m, float)
+            for scale, m in zip(priors, moves, strict=True)
+        ))  # fmt: skip
+    else:
+        together = None
     if dense:
-        known = information.dense()
-        if any(b is not None for b in beside):
-            known = moves.T @ (known @ moves)
+        known = information.dense() if together is None else together.T @ information.apply(together)
         return scale_from_precision(known + scipy.linalg.block_diag(*map(dense_precision, priors)), dtype)
-    moves = moves.astype(np.float32)
-    product = lambda v: moves.T @ information.apply(moves @ v)
+    product = information.apply
+    if together is not None:
+        together = together.astype(np.float32)
+        product = lambda v: together.T @ information.apply(together @ v)
     return scale_of_posterior(block_diagonal(priors), product, NUM_DIRECTIONS, dtype)
 
 

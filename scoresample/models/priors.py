@@ -84,7 +84,7 @@ class AbstractPrior(eqx.Module):
     def to_constrained(self, position: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, ""]]:
         """Map the coordinate of samplers to the value; also return the log-Jacobian of that map.
 
-        That of its pixels, given the rest, where the coordinate has more than those. Such a prior has an
+        That of `of_pixels`, given the rest, where the coordinate is another. Such a prior has an
         ``unconstrained_log_prob`` of its own.
         """
         return position, jnp.zeros((), position.dtype)
@@ -96,19 +96,16 @@ class AbstractPrior(eqx.Module):
     def of_coordinate(self) -> "AbstractPrior":
         """Return the prior of the samplers' coordinate, where curvatures are of use; itself where that is its own.
 
-        Of its pixels alone, given the rest, where a coordinate has more than those.
+        Of `of_pixels`, given the rest, where the coordinate is another.
         """
         return self
 
     def of_pixels(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
-        """Return the part of the samplers' coordinate that has one number for each of the value's."""
+        """Return the numbers that the samplers' coordinate has for those of the value, one for each."""
         return position
 
-    def beside_pixels(self, position: Float[Array, "..."]) -> Float[Array, "n k"] | None:
-        """Return how all of that part would have to change to do what each other number of the coordinate does.
-
-        Those others come first in the coordinate. None where there are none.
-        """
+    def pixels_by_coordinate(self, position: Float[Array, "..."]) -> Float[Array, "n k"] | None:
+        """Return what each number of the coordinate does to these; None where it is one of them."""
         return None
 
     @property

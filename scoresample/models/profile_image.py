@@ -21,7 +21,7 @@ from scoresample.models.profile_shape import (
     logarithm_of_profile,
 )
 from scoresample.numerics.compiling import quick_jit
-from scoresample.numerics.linear import LowRankScale
+from scoresample.numerics.linear import LowRankScale, identity_scale
 
 HELD = 0.2
 """Width, in z, of what holds the amplitude in climbs to a MAP: tight beside 1, and no wall to an optimizer."""
@@ -35,28 +35,28 @@ def _whole(function):
 class ProfileImagePrior(AbstractLogPrior):
     r"""Images of one shape that scatter about a profile, in :math:`w = \log(S / s_0 + 1) / 0.1`.
 
-    .. math:: w = m(z) + a(z)\, \delta, \qquad z \sim N(0, 1)^7, \quad \delta \sim N(0, L L^T)
+    .. math:: w = m(z) + a(z)\, \delta, \qquad \delta = F c, \qquad z \sim N(0, 1)^7, \quad c \sim N(0, 1)^K
 
     with m(z) the logarithm of a `SoftProfile`, plus what galaxies have beyond it on average: log-normal radius, index
     between 0.4 and 6, normal ellipticity and center. The amplitude a is log-normal: most galaxies are near a profile,
-    and some far from any. Samplers move in (z, delta), which is Gaussian a priori, on the whole real line; it has seven
-    numbers more than the image.
+    and some far from any. The K patterns F are the leading ones of the scatter of simulated galaxies. Samplers move in
+    (z, c), standard normal a priori, of fewer numbers than the image has pixels.
 
     Parameters
     ----------
     excess
         What m has beyond the profile.
+    patterns
+        F, of raveled images.
     scatter
-        Of delta.
-    root
-        Of the covariance of (z, delta).
+        Of delta with what the patterns leave of it and noise in every pixel: without that, images have no density.
     softening
         :math:`s_0`.
     """
 
     excess: Float[Array, "y x"]
+    patterns: Float[Array, "pixel pattern"]
     scatter: GaussianImagePrior
-    root: LowRankScale
     softening: float = eqx.field(static=True)
     name: str = eqx.field(static=True, default="profile")
 
@@ -75,15 +75,15 @@ class ProfileImagePrior(AbstractLogPrior):
         return True
 
     def coordinate_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of (z, delta)."""
-        return (NUM_SHAPE + int(np.prod(shape)),)
+        """Return the shape of (z, c)."""
+        return (NUM_SHAPE + self.patterns.shape[1],)
 
     def of_pixels(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return delta."""
-        return position[NUM_SHAPE:].reshape(self.scatter.mean.shape)
+        return (self.patterns @ position[NUM_SHAPE:]).reshape(self.excess.shape)
 
     def of_coordinate(self) -> GaussianImagePrior:
-        """Return the Gaussian of delta."""
+        """Return the Gaussian of delta, with noise."""
         return self.scatter
 
     def logarithm(self, z: Float[Array, "7"]) -> Float[Array, "y x"]:
@@ -91,28 +91,29 @@ class ProfileImagePrior(AbstractLogPrior):
         return logarithm_of_profile(z, self.excess.shape, self.softening) + self.excess
 
     def of_image(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
-        """Return w of (z, delta)."""
+        """Return w of (z, c)."""
         z = position[:NUM_SHAPE]
         return self.logarithm(z) + amplitude_of(z) * self.of_pixels(position)
 
     @_whole
     def to_constrained(self, position: Float[Array, " n"]) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
-        """Return the image u of (z, delta), and the log-Jacobian of u by delta."""
+        """Return the image u of (z, c), and the log-Jacobian of u by delta."""
         image, log_slope = from_logarithm(self.of_image(position), self.softening)
         return image, log_slope + image.size * jnp.log(amplitude_of(position[:NUM_SHAPE]))
 
     @_whole
     def slope(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return du / d delta."""
-        pixels = jnp.ones_like(position).at[:NUM_SHAPE].set(0)
-        return jax.jvp(lambda q: self.to_constrained(q)[0], (position,), (pixels,))[1]
+        w = self.of_image(position)
+        by_logarithm = jax.jvp(lambda w: from_logarithm(w, self.softening)[0], (w,), (jnp.ones_like(w),))[1]
+        return amplitude_of(position[:NUM_SHAPE]) * by_logarithm
 
     @_whole
-    def beside_pixels(self, position: Float[Array, " n"]) -> Float[Array, "pixel 7"]:
-        """Return dw / dz, in units of the amplitude."""
+    def pixels_by_coordinate(self, position: Float[Array, " n"]) -> Float[Array, "pixel n"]:
+        """Return dw / d(z, c), in units of the amplitude: F, and beside it what profile and amplitude do."""
         z, delta = position[:NUM_SHAPE], self.of_pixels(position)
         of_image = lambda z: (self.logarithm(z) + amplitude_of(z) * delta).ravel()
-        return jax.jacfwd(of_image)(z) / amplitude_of(z)
+        return jnp.concatenate([jax.jacfwd(of_image)(z) / amplitude_of(z), self.patterns], axis=1)
 
     @property
     def has_bend(self) -> bool:
@@ -120,23 +121,44 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def bend(self, position: Float[Array, " n"], information: Callable) -> ProfileBend:
         """Return coordinates in which profile, amplitude and scatter are not bound to each other by the data."""
-        return profile_bend(self.scatter.root, self.softening, self.excess.shape, position, information)
+        return profile_bend(self.patterns, self.softening, self.excess.shape, position, information)
 
     @_whole
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:
-        """Return the most probable (z, delta) of an image u; of light next to the least there can be, of a bit more."""
+        """Return the most probable (z, c) of an image u; of light next to the least there can be, of a bit more.
+
+        Of an image that has more than profiles and patterns, those nearest to it.
+        """
         w = self._logarithm_of(value)
         z = most_probable_profile(self.scatter.root, self.logarithm, w)
-        return jnp.concatenate([z, ((w - self.logarithm(z)) / amplitude_of(z)).ravel()])
+        noise = _CLOSE * amplitude_of(z)
+        misfit = lambda position: (w - self.of_image(position)).ravel() / noise
+        cost = lambda position: jnp.sum(misfit(position) ** 2) + jnp.sum(position**2)
+
+        def step(_, position):
+            """Take the best of some Gauss-Newton steps; the amplitude, of which images tell by their number, stays."""
+            slope = self.pixels_by_coordinate(position).at[:, AMPLITUDE_AT].set(0) * (amplitude_of(z) / noise)
+            curvature = slope.T @ slope + jnp.eye(position.size, dtype=w.dtype)
+            change = (
+                jnp.linalg.solve(curvature, slope.T @ misfit(position) - position).at[AMPLITUDE_AT].set(0)
+            )
+            tried = position + _DAMPING.astype(w.dtype)[:, None] * change
+            costs = jax.vmap(cost)(tried)
+            return tried[jnp.argmin(jnp.where(jnp.isfinite(costs), costs, jnp.inf))]
+
+        # The scatter comes first: profiles would else take up what it has.
+        seen = self.patterns.T @ self.patterns + _CLOSE**2 * jnp.eye(self.patterns.shape[1], dtype=w.dtype)
+        c = jnp.linalg.solve(seen, self.patterns.T @ ((w - self.logarithm(z)).ravel() / amplitude_of(z)))
+        return jax.lax.fori_loop(0, _NUM_STEPS, step, jnp.concatenate([z, c]))
 
     def log_prob(self, value: Float[Array, "y x"]) -> Float[Array, ""]:
         r"""Return the log density of one image u, by Laplace's method over z.
 
         .. math:: \log p(u) \approx \max_z \log p(u, z) + \tfrac72 \log 2\pi - \tfrac12 \log\det H
 
-        with H its curvature, Gauss-Newton in the profile; minus infinity where :math:`S \le -s_0`. A whole image
-        tells z well, so that little is lost. Samplers of a `Posterior` do not use it; those with a `PriorDistribution`
-        do.
+        with H its curvature, Gauss-Newton in the profile, and delta with noise in every pixel (`scatter`); minus
+        infinity where :math:`S \le -s_0`. A whole image tells z well, so that little is lost. Samplers of a
+        `Posterior` have (z, c) and do not use it; those with a `PriorDistribution` do.
         """
         inside = jnp.all(to_morphology(value) > -self.softening)
         w = self._logarithm_of(value)
@@ -144,10 +166,8 @@ class ProfileImagePrior(AbstractLogPrior):
         return jnp.where(inside, log_prob - from_logarithm(w, self.softening)[1], -jnp.inf)
 
     def unconstrained_log_prob(self, position: Float[Array, " n"]) -> Float[Array, ""]:
-        """Return the normalized log density of (z, delta)."""
-        z = position[:NUM_SHAPE]
-        normal = -0.5 * jnp.sum(z**2) - 0.5 * NUM_SHAPE * np.log(2 * np.pi)
-        return normal + self.scatter.log_prob(self.of_pixels(position))
+        """Return the normalized log density of (z, c)."""
+        return -0.5 * jnp.sum(position**2) - 0.5 * position.size * np.log(2 * np.pi)
 
     def climbed_log_prob(self, position: Float[Array, " n"]) -> Float[Array, ""]:
         """Return the log density with the amplitude held near its median.
@@ -160,20 +180,23 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def sample(self, key: PRNGKeyArray, shape: tuple[int, ...], n: int) -> Float[Array, "n y x"]:
         """Return ``n`` independent images u."""
-        key_shape, key_scatter = jax.random.split(key)
-        z = jax.random.normal(key_shape, (n, NUM_SHAPE), self.scatter.mean.dtype)
-        delta = self.scatter.sample(key_scatter, shape, n).reshape(n, -1)
-        return jax.vmap(lambda q: self.to_constrained(q)[0])(jnp.concatenate([z, delta], axis=1))
+        self.for_shape(shape)
+        drawn = jax.random.normal(key, (n, *self.coordinate_shape(shape)), self.excess.dtype)
+        return jax.vmap(lambda q: self.to_constrained(q)[0])(drawn)
 
     def scale(self, shape: tuple[int, ...]) -> LowRankScale:
-        """Return a square root of the covariance of (z, delta)."""
-        self.for_shape(shape)
-        return self.root
+        """Return a square root of the covariance of (z, c)."""
+        return identity_scale(*self.for_shape(shape).coordinate_shape(shape), self.excess.dtype)
 
     def _logarithm_of(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u, of light next to the least there can be where it is less."""
         least = to_coordinate(jnp.asarray(-_LEAST * self.softening, value.dtype))
         return to_logarithm(jnp.maximum(value, least), self.softening)
 
+
+_CLOSE, _NUM_STEPS = 0.02, 6
+"""How near the image of coordinates is to the one they are found from, in delta, and Gauss-Newton steps there."""
+
+_DAMPING = np.array([0.0, 0.01, 0.1, 0.3, 0.6, 1.0])
 
 _LEAST = 0.9999  # of the least light there can be, whose logarithm is not finite

@@ -29,16 +29,16 @@ detected beside it. On the HSC scene there were two such places, and chains stay
 AMPLITUDE_AT = 6
 """Which of the numbers is the amplitude's; those before it are the profile's."""
 
-AMPLITUDE, AMPLITUDE_SCATTER = 0.5, 1.0
+AMPLITUDE, AMPLITUDE_SCATTER = 0.4, 1.2
 """Of the scatter, relative to its root mean square over simulated galaxies: the median, and the standard deviation of
-the logarithm where it is small. Few galaxies have most of the scatter: quantiles are those of simulated galaxies
-(``benchmarks/profile_scatter.py``)."""
+the logarithm where it is small. Few galaxies, most of them with companions, have most of the scatter: quantiles are
+those of simulated galaxies (``benchmarks/profile_scatter.py``)."""
 
 LARGEST = 4.0
 """No number in an exponential counts for more: exponentials overflow."""
 
 LARGEST_AMPLITUDE = 1.6
-"""The same for the amplitude of the scatter, which is below 2.5 of its root mean square; 3 % of simulated galaxies have
+"""The same for the amplitude of the scatter, which is below 2.7 of its root mean square; 3 % of simulated galaxies have
 more. Without it, images of galaxies that are known by little took up whatever the data have and the model lacks."""
 
 

@@ -3,7 +3,7 @@
 ``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --output gaussian.npz``
 ``python -m scoresample.training.gaussian --seed 1 --galaxies 4000 --softening 0.01 --ring-boxes
 --output log-gaussian.npz``
-``python -m scoresample.training.gaussian --seed 1 --galaxies 600 --softening 0.01 --about-profiles
+``python -m scoresample.training.gaussian --seed 1 --galaxies 1200 --softening 0.01 --about-profiles --companions 0.2
 --boxes 16 24 32 48 64 96 128 --output profile.npz``
 """
 

@@ -127,8 +127,8 @@ def draw_galaxy(
     Early types are Sersic profiles with n uniform in 2 to 5; spirals have a disk and a bulge (n = 4, 5 to 40 % of the
     light, 0.1 to 0.5 of the size). Of the irregular type half are plain disks, and half have what none of the galaxies
     has that the shipped priors were trained on: 30 to 80 % of the light in 4 to 20 points, or a companion within one
-    radius or two. The share of irregular and merging galaxies to I = 25 was found to be about 40 % by Abraham et al.
-    (1996), MNRAS 279, L47; here it is a third.
+    radius or two, which a fifth of those of `profile` has. The share of irregular and merging galaxies to I = 25 was
+    found to be about 40 % by Abraham et al. (1996), MNRAS 279, L47; here it is a third.
 
     Parameters
     ----------

@@ -14,10 +14,10 @@ from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.errors import ConfigError, DataError, PositionError, ScoresampleWarning
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
-from scoresample.models.log_gaussian_prior import load_log_gaussian_prior
+from scoresample.models.log_gaussian_prior import from_logarithm, load_log_gaussian_prior
 from scoresample.models.morphology import PointSource, to_morphology
 from scoresample.models.profile_prior import load_profile_prior
-from scoresample.models.profile_shape import NUM_SHAPE
+from scoresample.models.profile_shape import NUM_SHAPE, amplitude_of
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
@@ -104,21 +104,26 @@ def test_both_diagonals_are_in_the_coordinate_that_samplers_move_in(scene_and_ob
     """Of its pixels alone: under the prior of profiles of the scatter, given profile and amplitude."""
     posterior = Posterior(*scene_and_observation, center=None, image=prior)
     parameter = next(p for p in posterior.parameters if p.name == "galaxy_0.image")
-    position, num_pixels = posterior.initial_position(), int(np.prod(parameter.shape))
+    position, ready = posterior.initial_position(), parameter.prior
     if parameter.coordinate_shape != parameter.shape:
         position = {name: value.at[:NUM_SHAPE].set(0.3) for name, value in position.items()}
     hall = hallucination_score(jax.random.key(0), posterior, position)
     likelihood, values = posterior.likelihood, posterior.values(position)
-    scale = posterior.brightness(position)[:, 0]
+    scale, here = posterior.brightness(position)[:, 0], position[parameter.name]
+
+    def image_of(pixels):
+        if parameter.coordinate_shape == parameter.shape:
+            return parameter.constrain(pixels)
+        z = here[:NUM_SHAPE]
+        return from_logarithm(ready.logarithm(z) + amplitude_of(z) * pixels, ready.softening)[0]
 
     @jax.jit
-    def whitened_model(coordinate):
-        image = parameter.constrain(coordinate.reshape(parameter.coordinate_shape))
-        columns = likelihood.columns(values | {parameter.name: image}, unit_flux=False)
+    def whitened_model(pixels):
+        columns = likelihood.columns(values | {parameter.name: image_of(pixels)}, unit_flux=False)
         return scale[:, None] * columns[0] * likelihood.root_weight
 
-    jacobian = np.asarray(jax.jacfwd(whitened_model)(position[parameter.name].ravel()), float)
-    dense = np.sum(jacobian[..., -num_pixels:] ** 2, axis=(0, 1)).reshape(parameter.shape)
+    np.testing.assert_allclose(image_of(ready.of_pixels(here)), parameter.constrain(here), atol=1e-4)
+    dense = np.sum(np.asarray(jax.jacfwd(whitened_model)(ready.of_pixels(here)), float) ** 2, axis=(0, 1))
     np.testing.assert_allclose(hall.likelihood["galaxy_0"], dense, rtol=1e-3, atol=1e-4 * dense.max())
     exact = np.diag(np.linalg.inv(parameter.prior.of_coordinate().covariance())).reshape(dense.shape)
     np.testing.assert_allclose(hall.prior["galaxy_0"], exact, rtol=1e-3)

@@ -31,11 +31,11 @@ def gaussian(shape, center, sigma):
     return out / out.sum()
 
 
-def make_posterior(centers, flux, masked=None, **priors):
+def make_posterior(centers, flux, masked=None, even=False, **priors):
     """Return a posterior of galaxies of 9 x 9 pixels and a star in two bands, without any noise in its data."""
     centers, flux = np.asarray(centers, float), np.asarray(flux, float)
     images = np.einsum("kb,kyx->byx", flux, np.stack([gaussian(SHAPE, c, 2) for c in centers]))
-    weights = np.random.default_rng(3).uniform(0.5, 2, (2, *SHAPE))
+    weights = np.ones((2, *SHAPE)) if even else np.random.default_rng(3).uniform(0.5, 2, (2, *SHAPE))
     if masked is not None:
         weights[:, masked] = 0
     psfs = [gaussian((7, 7), (3, 3), 1.1), gaussian((7, 7), (3, 3), 1.5)]
@@ -148,19 +148,18 @@ def test_under_the_profile_prior_modes_are_of_profile_and_scatter_together():
 
     rows = np.asarray(jax.jit(jax.jacfwd(model))(position[name]), float)
     precision = precision_without_fluxes(posterior, position, rows)
-    scatter = posterior.parameters[0].prior.for_shape((9, 9)).scatter.covariance()
-    prior = np.linalg.inv(scipy.linalg.block_diag(np.eye(NUM_SHAPE), scatter))
-    values = scipy.linalg.eigh(precision, prior, eigvals_only=True)
+    values = np.linalg.eigvalsh(precision)  # a priori coordinates are standard normal
     np.testing.assert_allclose(found.strength, values[:-6:-1], rtol=3e-3)
     assert found.patterns.shape == found.open_patterns.shape == (5, 9, 9)
 
 
+@pytest.mark.parametrize(("even", "most"), [(True, 0.05), (False, 1)])
 @pytest.mark.parametrize("max_dense", [1000, 0])
-def test_the_local_scale_counts_what_profile_and_scatter_do_together(monkeypatch, max_dense):
-    """Its covariance undoes the exact information, nearly: weights of the data are smoothed in it."""
+def test_the_local_scale_counts_what_profile_and_scatter_do_together(monkeypatch, max_dense, even, most):
+    """Its covariance undoes the exact information; nearly where weights of the data vary, which it smooths."""
     monkeypatch.setattr(local_scale, "MAX_DENSE", max_dense)
     monkeypatch.setattr(local_scale, "NUM_DIRECTIONS", 60)
-    posterior = make_posterior([[8.0, 8.0]], [[2000.0, 2000.0]], image=load_profile_prior())
+    posterior = make_posterior([[8.0, 8.0]], [[2000.0, 2000.0]], even=even, image=load_profile_prior())
     position = posterior.initial_position()
     name = "galaxy_0.image"
     # The amplitude is its median: smoothing errs the more, the more of the light is scatter.
@@ -176,8 +175,8 @@ def test_the_local_scale_counts_what_profile_and_scatter_do_together(monkeypatch
 
     (near,) = [scale for names, scale in posterior.local_scale(position) if name in names]
     off = lambda scale: jnp.linalg.norm(undone(scale) - v) / jnp.linalg.norm(v)
-    assert off(near) < 0.5
-    assert off(posterior.parameters[0].scale()) > 5  # negative control: of the prior alone
+    assert off(near) < most
+    assert off(posterior.parameters[0].scale()) > 100  # negative control: of the prior alone
 
 
 def test_the_root_of_a_prior_known_by_its_score_alone_is_that_of_its_density(score_only):

@@ -46,7 +46,7 @@ def bend(prior, position, seen):
 
 
 def bend_of(prior, position, information):
-    return profile_bend(prior.scatter.root, prior.softening, SHAPE, position, information)
+    return profile_bend(prior.patterns, prior.softening, SHAPE, position, information)
 
 
 def test_there_and_back(bend, elsewhere):
@@ -68,7 +68,7 @@ def test_the_volume_is_that_of_the_map(bend, elsewhere):
 
 
 def test_what_data_know_does_not_depend_on_the_amplitude(bend, prior, position, seen):
-    """In (z, delta), light that is seen beside the profile goes along with the amplitude; bent, it is linear."""
+    """In (z, c), light that is seen beside the profile goes along with the amplitude; bent, it is linear."""
     light = lambda q: prior.of_image(q).ravel() @ seen[:, :3]
     along = jnp.zeros_like(position).at[AMPLITUDE_AT].set(1.0)
     here, slope = jax.jvp(lambda q: light(bend.bent(q)), (position,), (along,))
@@ -76,11 +76,13 @@ def test_what_data_know_does_not_depend_on_the_amplitude(bend, prior, position, 
     near = np.linalg.norm(light(bend.bent(position + 1.5 * along)) - expected)
     far = np.linalg.norm(light(position + 1.5 * along) - expected)
     assert near < 0.02 * far
-    assert far > 0.3 * np.linalg.norm(amplitude_of(position[:NUM_SHAPE]) * position[NUM_SHAPE:] @ seen[:, :3])
+    assert far > 0.3 * np.linalg.norm(
+        amplitude_of(position[:NUM_SHAPE]) * prior.of_pixels(position).ravel() @ seen[:, :3]
+    )
 
 
 def test_what_data_know_is_straight_along_the_profile(bend, prior, position, seen):
-    """Of radius and index; in (z, delta), light that is seen bends with the profile."""
+    """Of radius and index; in (z, c), light that is seen bends with the profile."""
     light = lambda q: prior.of_image(q).ravel() @ seen[:, :3]
     along = jnp.zeros_like(position).at[jnp.array([0, 3])].set(1.0)
     here, slope = jax.jvp(lambda q: light(bend.bent(q)), (position,), (along,))
