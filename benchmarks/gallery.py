@@ -130,13 +130,13 @@ def with_error(frame: pd.DataFrame, column: str) -> pd.Series:
 
 def tables(report: BlendReport) -> str:
     """Return what docs/gallery.md shows of a study, in Markdown: errors, intervals in i, targets."""
+    if report.intervals.empty:
+        return f"{report.runs['scene'].nunique()} scenes are too few for tables."
     groups = report.groups.assign(error=with_error(report.groups, "flux_error"))
     errors = groups.pivot(index="group", columns="estimate", values="error")
     errors = errors.fillna("")  # variants of few scenes lack some groups
     counts = groups.groupby("group")["objects"].first()
     errors = errors.loc[groups["group"].unique()].assign(objects=counts).reset_index()
-    if report.intervals.empty:
-        return f"{report.runs['scene'].nunique()} scenes are too few for tables."
     inside = report.intervals[report.intervals["bands"] == "i"].reset_index(drop=True)
     shown = inside[["estimate", "group", "fluxes"]].copy()
     for column in ("coverage_68", "coverage_95", "pull_width"):

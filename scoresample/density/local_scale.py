@@ -141,20 +141,18 @@ def _scale_of(priors: list[LowRankScale], information: Information, moves, dtype
 
     ``moves`` has, of each image, what its coordinate does to its pixels; None where it has one number for each.
     """
+    dense_information, product = information.dense, information.apply
     if any(m is not None for m in moves):
         together = scipy.linalg.block_diag(*(
             np.eye(scale.size) if m is None else np.asarray(m, float)
             for scale, m in zip(priors, moves, strict=True)
         ))  # fmt: skip
-    else:
-        together = None
+        dense_information = lambda: together.T @ information.apply(together)
+        single = together.astype(np.float32)
+        product = lambda v: single.T @ information.apply(single @ v)
     if dense:
-        known = information.dense() if together is None else together.T @ information.apply(together)
-        return scale_from_precision(known + scipy.linalg.block_diag(*map(dense_precision, priors)), dtype)
-    product = information.apply
-    if together is not None:
-        together = together.astype(np.float32)
-        product = lambda v: together.T @ information.apply(together @ v)
+        precision = dense_information() + scipy.linalg.block_diag(*map(dense_precision, priors))
+        return scale_from_precision(precision, dtype)
     return scale_of_posterior(block_diagonal(priors), product, NUM_DIRECTIONS, dtype)
 
 

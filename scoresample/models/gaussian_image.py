@@ -122,9 +122,7 @@ def hold_center(prior: GaussianImagePrior, sigma: float) -> GaussianImagePrior:
     which is again low rank plus the same diagonal.
     """
     d, q, s = (np.asarray(a, float) for a in (prior.root.diagonal, prior.root.directions, prior.root.stretch))
-    center = np.zeros(prior.mean.shape)
-    center[tuple(slice((n - 1) // 2, n // 2 + 1) for n in center.shape)] = 1
-    c = d * (center / center.sum()).ravel()
+    c = d * middle_of(prior.mean.shape)
     image = c + (q * (s**2 - 1)) @ (q.T @ c)  # D^-1 Sigma c
     basis, _ = np.linalg.qr(np.concatenate([q, c[:, None], image[:, None]], axis=1))
     inner = (basis.T @ q * (s**2 - 1)) @ (q.T @ basis)
@@ -135,3 +133,10 @@ def hold_center(prior: GaussianImagePrior, sigma: float) -> GaussianImagePrior:
         prior.root.diagonal, to_jax(basis @ rotation, dtype), to_jax(np.sqrt(1 + values), dtype)
     )
     return GaussianImagePrior(prior.mean, root, prior.noise_level, prior.name)
+
+
+def middle_of(shape: tuple[int, int]) -> Float[np.ndarray, " pixel"]:
+    """Return what a raveled image is weighted with for its central pixel, or the mean of two or four of them."""
+    middle = np.zeros(shape)
+    middle[tuple(slice((n - 1) // 2, n // 2 + 1) for n in shape)] = 1
+    return (middle / middle.sum()).ravel()

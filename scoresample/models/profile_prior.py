@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from scoresample.errors import ConfigError, ShapeError
 from scoresample.models.any_shape import AbstractAnyShapePrior
-from scoresample.models.gaussian_image import GaussianImagePrior
+from scoresample.models.gaussian_image import GaussianImagePrior, middle_of
 from scoresample.models.log_gaussian_prior import LogGaussianMorphologyPrior, load_log_gaussian_prior
 from scoresample.models.profile_image import ProfileImagePrior
 from scoresample.models.radial_tables import RadialTables, in_pixels, shipped_tables
@@ -102,9 +102,7 @@ def held_in_the_middle(
     .. math:: I - \frac{g g^T}{|g|^2 + \sigma^2} = \Big(I - \frac{g g^T}{|g|^2} (1 - r)\Big)^2,
         \qquad r = \frac{\sigma}{\sqrt{|g|^2 + \sigma^2}}
     """
-    middle = np.zeros(shape)
-    middle[tuple(slice((n - 1) // 2, n // 2 + 1) for n in shape)] = 1
-    g = patterns.T @ (middle / middle.sum()).ravel()
+    g = patterns.T @ middle_of(shape)
     length = np.sum(g**2)
     if length == 0:
         return patterns
