@@ -72,13 +72,13 @@ class AbstractDensity(eqx.Module):
         """
         return None
 
-    def bends(self, position: Position) -> dict[str, Bend]:
-        """Return maps to entries of a position from coordinates in which the density is less bent; of none, mostly.
+    def bends(self, position: Position) -> tuple[Bend, ...]:
+        """Return maps to positions from coordinates in which the density is less bent, one after another; mostly none.
 
         Around a position they change nothing to first order, so that `local_scale` is that of either. Samplers
         count the volume that they take.
         """
-        return {}
+        return ()
 
     @property
     def noise_levels(self) -> tuple[float, float] | None:

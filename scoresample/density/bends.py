@@ -1,5 +1,6 @@
 """Coordinates of images in which a posterior is less bent."""
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from jaxtyping import Array, Float
@@ -14,19 +15,23 @@ if TYPE_CHECKING:
 
 
 @in_one_thread
-def bends_of(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> dict[str, Bend]:
-    """Return the bends (`AbstractPrior.bend`) of all free images whose prior has one, by name.
+def bends_of(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -> tuple[Bend, ...]:
+    """Return the bends (`AbstractPrior.bend`) of all free images whose prior has one.
 
     What data know of an image is that of `local_scale`: Gauss-Newton, fluxes projected out.
     """
-    bent = {p.name: p.prior for p in posterior.parameters if p.name.endswith(".image") and p.prior.has_bend}
-    if not bent:
-        return {}
+    priors = defaultdict(dict)
+    for parameter in posterior.parameters:
+        if parameter.name.endswith(".image") and parameter.prior.has_bend:
+            priors[parameter.prior.joins][parameter.name] = parameter.prior
+    if not priors:
+        return ()
     seen, (values, slopes, brightness) = make_seen(posterior), at_position(posterior, position)
-    found = {}
-    for index, source in enumerate(posterior.scene.sources):
-        name = f"{source.name}.image"
-        if name in bent:
-            information = information_of(posterior, seen, [index], values, slopes, brightness)
-            found[name] = bent[name].bend(position[name], information.apply)
-    return found
+    information = {
+        f"{source.name}.image": information_of(posterior, seen, [index], values, slopes, brightness).apply
+        for index, source in enumerate(posterior.scene.sources)
+        if any(f"{source.name}.image" in joined for joined in priors.values())
+    }
+    return tuple(
+        next(iter(joined.values())).bend(joined, position, information) for joined in priors.values()
+    )

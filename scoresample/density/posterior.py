@@ -1,5 +1,6 @@
 """The posterior of a scene: likelihood times priors, as a density of a position."""
 
+from collections import defaultdict
 from collections.abc import Mapping
 
 import equinox as eqx
@@ -121,7 +122,7 @@ class Posterior(AbstractDensity):
     def local_scale(self, position: Position) -> list[Block]:
         return local_scale(self, position)
 
-    def bends(self, position: Position) -> dict[str, Bend]:
+    def bends(self, position: Position) -> tuple[Bend, ...]:
         return bends_of(self, position)
 
     @property
@@ -205,8 +206,14 @@ class Posterior(AbstractDensity):
         Images under a learned prior are those without the prior's noise.
         """
         values = dict(self.fixed)
-        for first, names, together in self._alike(position):
-            values |= zip(names, jax.vmap(first.constrain)(together), strict=True)
+        joined = defaultdict(list)
+        for first, *alike in self._alike(position):
+            joined[first.prior.joins].append((first.prior, *alike))
+        for groups in joined.values():
+            priors, names, together = zip(*groups, strict=True)
+            found = priors[0].constrain_together(priors, together)
+            for members, several in zip(names, found, strict=True):
+                values |= zip(members, several, strict=True)
         return values
 
     def solve(self, columns: Float[Array, "column band pixel"]) -> FluxPosterior:

@@ -146,7 +146,7 @@ def to_logarithm(u: Float[Array, "y x"], softening: float) -> Float[Array, "y x"
     return jnp.log1p(to_morphology(u) / softening) / COORDINATE_SCALE
 
 
-def from_logarithm(w: Float[Array, "y x"], softening: float) -> tuple[Float[Array, "y x"], Float[Array, ""]]:
+def from_logarithm(w: Float[Array, "*s"], softening: float) -> tuple[Float[Array, "*s"], Float[Array, ""]]:
     """Return the image u of w, and the log-Jacobian."""
     morphology = softening * jnp.expm1(COORDINATE_SCALE * w)
     log_slope = jnp.log(softening) + COORDINATE_SCALE * w - jnp.log1p(morphology)

@@ -1,7 +1,7 @@
 """What a prior is: a score, and for most a log density as well."""
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -89,6 +89,24 @@ class AbstractPrior(eqx.Module):
         """
         return position, jnp.zeros((), position.dtype)
 
+    @property
+    def joins(self) -> Hashable:
+        """What priors have in common that go into one call of `constrain_together`, and of `bend`."""
+        return type(self)
+
+    @classmethod
+    def constrain_together(
+        cls, priors: Sequence["AbstractPrior"], positions: Sequence[Float[Array, "_ ..."]]
+    ) -> list[Float[Array, "_ ..."]]:
+        """Return what scenes show at coordinates, of one or more values with each of some priors that `joins` equals.
+
+        `to_seen` of `to_constrained`: prior by prior, unless a class knows how to do it in one go.
+        """
+        return [
+            jax.vmap(lambda q, prior=prior: prior.to_seen(prior.to_constrained(q)[0]))(several)
+            for prior, several in zip(priors, positions, strict=True)
+        ]
+
     def coordinate_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the samplers' coordinate of a value of one shape."""
         return tuple(shape)
@@ -113,17 +131,25 @@ class AbstractPrior(eqx.Module):
         """Whether there is a `bend`."""
         return False
 
-    def bend(self, position: Float[Array, "..."], information: Callable) -> Bend:
-        """Return a map to the coordinate of samplers from one in which posteriors are less bent, around a position.
+    @classmethod
+    def bend(
+        cls,
+        priors: Mapping[str, "AbstractPrior"],
+        position: Mapping[str, Float[Array, "..."]],
+        information: Mapping[str, Callable],
+    ) -> Bend:
+        """Return a map to the coordinates of samplers from some in which posteriors are less bent, around a position.
 
         Parameters
         ----------
+        priors
+            Of the entries to be mapped, by name; their `joins` is the same.
         position
-            In the coordinate.
+            In the coordinates.
         information
-            Maps columns of changes of its pixels to what data know of them there.
+            Map columns of changes of the pixels of an entry to what data know of them there.
         """
-        raise NotImplementedError(f"prior {self.name!r} has no such map.")
+        raise NotImplementedError(f"{cls.__name__} has no such map.")
 
     def slope(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the derivative of each element of the value by its own in the coordinate."""

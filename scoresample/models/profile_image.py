@@ -1,6 +1,6 @@
 """A prior on images of one shape: a smooth profile of unknown size and shape, and scatter about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import equinox as eqx
 import jax
@@ -12,14 +12,10 @@ from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.log_gaussian_prior import from_logarithm, to_logarithm
 from scoresample.models.morphology import to_coordinate, to_morphology
 from scoresample.models.priors import AbstractLogPrior
-from scoresample.models.profile_bend import ProfileBend, profile_bend
+from scoresample.models.profile_bend import ProfileBend, bend_around
+from scoresample.models.profile_boxes import logarithms_of_profiles, sizes_of, split, spread
 from scoresample.models.profile_marginal import log_prob_of_logarithm, most_probable_profile
-from scoresample.models.profile_shape import (
-    AMPLITUDE_AT,
-    NUM_SHAPE,
-    amplitude_of,
-    logarithm_of_profile,
-)
+from scoresample.models.profile_shape import AMPLITUDE_AT, NUM_SHAPE, amplitude_of
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.linear import LowRankScale, identity_scale
 
@@ -88,7 +84,8 @@ class ProfileImagePrior(AbstractLogPrior):
 
     def logarithm(self, z: Float[Array, "7"]) -> Float[Array, "y x"]:
         """Return m(z)."""
-        return logarithm_of_profile(z, self.excess.shape, self.softening) + self.excess
+        box = self.excess.shape
+        return logarithms_of_profiles(z[None], (box,), self.softening).reshape(box) + self.excess
 
     def of_image(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
         """Return w of (z, c)."""
@@ -100,6 +97,28 @@ class ProfileImagePrior(AbstractLogPrior):
         """Return the image u of (z, c), and the log-Jacobian of u by delta."""
         image, log_slope = from_logarithm(self.of_image(position), self.softening)
         return image, log_slope + image.size * jnp.log(amplitude_of(position[:NUM_SHAPE]))
+
+    @property
+    def joins(self) -> Hashable:
+        return type(self), self.softening
+
+    @classmethod
+    def constrain_together(
+        cls, priors: Sequence["ProfileImagePrior"], positions: Sequence[Float[Array, "_ _"]]
+    ) -> list[Float[Array, "_ _ _"]]:
+        """Return the images u of (z, c) of several galaxies, of one or more with each prior, as one row of pixels."""
+        pairs = list(zip(priors, positions, strict=True))
+        boxes = tuple(prior.excess.shape for prior, several in pairs for _ in several)
+        z = jnp.concatenate([several[:, :NUM_SHAPE] for several in positions])
+        delta = [(several[:, NUM_SHAPE:] @ prior.patterns.T).ravel() for prior, several in pairs]
+        excess = [jnp.tile(prior.excess.ravel(), len(several)) for prior, several in pairs]
+        w = logarithms_of_profiles(z, boxes, priors[0].softening) + jnp.concatenate(excess)
+        w = w + spread(jax.vmap(amplitude_of)(z), sizes_of(boxes)) * jnp.concatenate(delta)
+        images = split(from_logarithm(w, priors[0].softening)[0], tuple(map(len, delta)))
+        return [
+            image.reshape(len(several), *prior.excess.shape)
+            for image, (prior, several) in zip(images, pairs, strict=True)
+        ]
 
     @_whole
     def slope(self, position: Float[Array, " n"]) -> Float[Array, "y x"]:
@@ -119,9 +138,22 @@ class ProfileImagePrior(AbstractLogPrior):
     def has_bend(self) -> bool:
         return True
 
-    def bend(self, position: Float[Array, " n"], information: Callable) -> ProfileBend:
+    @classmethod
+    def bend(
+        cls,
+        priors: Mapping[str, "ProfileImagePrior"],
+        position: Mapping[str, Float[Array, "_"]],
+        information: Mapping[str, Callable],
+    ) -> ProfileBend:
         """Return coordinates in which profile, amplitude and scatter are not bound to each other by the data."""
-        return profile_bend(self.patterns, self.softening, self.excess.shape, position, information)
+        several = priors.values()
+        return bend_around(
+            [prior.patterns for prior in several],
+            tuple(prior.excess.shape for prior in several),
+            next(iter(several)).softening,
+            {name: position[name] for name in priors},
+            [information[name] for name in priors],
+        )
 
     @_whole
     def to_unconstrained(self, value: Float[Array, "y x"]) -> Float[Array, " n"]:

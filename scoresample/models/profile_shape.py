@@ -63,12 +63,6 @@ def profile_of(z: Float[Array, "7"]) -> SoftProfile:
     )
 
 
-def logarithm_of_profile(z: Float[Array, "7"], box: tuple[int, int], softening: float) -> Float[Array, "y x"]:
-    r"""Return :math:`\log(S / s_0 + 1) / 0.1` of the profile in a box."""
-    y, x = (jnp.arange(n) - (n - 1) / 2 for n in box)
-    return profile_of(z).logarithm(y[:, None], x[None, :], softening)
-
-
 def amplitude_of(z: Float[Array, "7"]) -> Float[Array, ""]:
     """Return the amplitude of the scatter."""
     return AMPLITUDE * jnp.exp(log_ratio_of_amplitude(z[AMPLITUDE_AT]))

@@ -42,19 +42,40 @@ class SoftProfile(NamedTuple):
         log_peak=0.0,
     ) -> Float[Array, "*s"]:
         r"""Return :math:`\log(S / s_0 + 1) / 0.1` with the softening :math:`s_0`, for any peak of S."""
-        return jnp.log1p(jnp.exp(self.log_light(y, x) + log_peak) / softening) / COORDINATE_SCALE
+        return logarithm_of_light(self.log_light(y, x) + log_peak, softening)
 
     def log_light(self, y: Float[Array, "*#s"], x: Float[Array, "*#s"]) -> Float[Array, "*s"]:
         """Return ln S at places given in pixels from the middle of the box."""
-        y, x = y - self.center[0], x - self.center[1]
+        return log_light(self.coefficients(), y, x)
+
+    def coefficients(self) -> Float[Array, "8"]:
+        """Return what `log_light` needs of a profile."""
         e1, e2 = self.ellipticity
-        # The inverse of the stretch (1 - e^2)^{-1/2} ((1 + e1, e2), (e2, 1 - e1)) of (x, y).
-        along_x, along_y = (1 - e1) * x - e2 * y, (1 + e1) * y - e2 * x
-        squared = (along_x**2 + along_y**2) / (1 - e1**2 - e2**2)
         index = jnp.exp(self.log_index)
         power = 0.5 / index
         steepness = (2 * index - 1 / 3) * jnp.exp(-self.log_radius / index)
-        return -steepness * ((squared + SOFTENING**2) ** power - SOFTENING ** (2 * power))
+        # The inverse of the stretch (1 - e^2)^{-1/2} ((1 + e1, e2), (e2, 1 - e1)) of (x, y).
+        scale = (1 - e1**2 - e2**2) ** -0.5
+        stretch = ((1 - e1) * scale, e2 * scale, (1 + e1) * scale)
+        return jnp.stack([*self.center, *stretch, power, SOFTENING ** (2 * power), steepness])
+
+
+def log_light(
+    coefficients: Float[Array, "8 *#s"], y: Float[Array, "*#s"], x: Float[Array, "*#s"]
+) -> Float[Array, "*s"]:
+    """Return ln S of a profile at places, or of another profile at each place."""
+    center_y, center_x, along, across, up, power, core, steepness = coefficients
+    y, x = y - center_y, x - center_x
+    squared = (along * x - across * y) ** 2 + (up * y - across * x) ** 2
+    raised = jnp.exp(power * jnp.log(squared + SOFTENING**2))  # a power costs twice as much
+    return -steepness * (raised - core)
+
+
+def logarithm_of_light(
+    log_light: Float[Array, "*#s"], softening: float | Float[Array, "*#s"]
+) -> Float[Array, "*s"]:
+    r"""Return :math:`\log(S / s_0 + 1) / 0.1` of ln S."""
+    return jnp.log1p(jnp.exp(log_light) / softening) / COORDINATE_SCALE
 
 
 def below_one(bent: Float[Array, "2"]) -> Float[Array, "2"]:

@@ -7,16 +7,12 @@ from jaxtyping import Array, Float
 
 @runtime_checkable
 class Bend(Protocol):
-    """A map to the coordinate of samplers from one near it, in which a posterior is less bent."""
+    """A map of entries of a position, from coordinates near those of samplers in which a posterior is less bent."""
 
-    def bent(self, position: Float[Array, " n"]) -> Float[Array, " n"]:
-        """Return the coordinate of samplers."""
+    def bent(self, position: dict[str, Array]) -> tuple[dict[str, Array], Float[Array, ""]]:
+        """Return the position in the coordinates of samplers, and the log-determinant of the derivative."""
         ...
 
-    def straight(self, position: Float[Array, " n"]) -> Float[Array, " n"]:
+    def straight(self, position: dict[str, Array]) -> dict[str, Array]:
         """Undo `bent`."""
-        ...
-
-    def log_volume(self, position: Float[Array, " n"]) -> Float[Array, ""]:
-        """Return the log-determinant of the derivative of `bent`."""
         ...

@@ -33,14 +33,14 @@ class Whitening(eqx.Module):
     rest
         Scale in the coordinates whitened by the first factor.
     bends
-        B, by name of the entry.
+        B, as maps to be applied in turn.
     """
 
     center: Position
     local: tuple[Scale, ...] | None
     groups: tuple[tuple[str, ...], ...] = eqx.field(static=True)
     rest: LowRankScale
-    bends: dict[str, Bend]
+    bends: tuple[Bend, ...]
 
     @property
     def size(self) -> int:
@@ -54,9 +54,9 @@ class Whitening(eqx.Module):
     def position_and_volume(self, z: Float[Array, " n"]) -> tuple[Position, Float[Array, ""]]:
         """Return the position, and the log-determinant of its derivative by z, but for a constant."""
         moved, log_volume = self._straight(z), jnp.zeros((), z.dtype)
-        for name, bend in self.bends.items():
-            log_volume = log_volume + bend.log_volume(moved[name])
-            moved = moved | {name: bend.bent(moved[name])}
+        for bend in self.bends:
+            moved, taken = bend.bent(moved)
+            log_volume = log_volume + taken
         return moved, log_volume
 
     def _straight(self, z: Float[Array, " n"]) -> Position:
@@ -74,8 +74,8 @@ class Whitening(eqx.Module):
 
     def coordinates(self, position: Position) -> Float[Array, " n"]:
         """Map a position to whitened coordinates."""
-        if self.bends:
-            position = position | {name: bend.straight(position[name]) for name, bend in self.bends.items()}
+        for bend in reversed(self.bends):
+            position = bend.straight(position)
         difference = jax.tree.map(jnp.subtract, position, self.center)
         if self.local is None:
             return self.rest.inverse(flatten(difference)[0])
@@ -95,9 +95,9 @@ def local_whitening(density: AbstractDensity, center: Position, bent: bool = Fal
     blocks = density.local_scale(center) if size else None
     rest = identity_scale(size, jnp.result_type(*leaves) if leaves else None)
     if blocks is None:
-        return Whitening(center, None, (), rest, {})
+        return Whitening(center, None, (), rest, ())
     groups, scales = zip(*blocks, strict=True)
-    return Whitening(center, scales, groups, rest, density.bends(center) if bent else {})
+    return Whitening(center, scales, groups, rest, density.bends(center) if bent else ())
 
 
 FLAT = 1e-3

@@ -1,13 +1,14 @@
 """Bent coordinates: there and back, the volume they take, and what stays the same along them."""
 
 import os
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from scoresample.models.profile_bend import profile_bend
+from scoresample.models.profile_bend import ProfileBend
 from scoresample.models.profile_prior import load_profile_prior
 from scoresample.models.profile_shape import AMPLITUDE_AT, NUM_SHAPE, amplitude_of
 
@@ -45,8 +46,45 @@ def bend(prior, position, seen):
     return bend_of(prior, position, lambda v: seen @ (seen.T @ v))
 
 
+class OfOne(NamedTuple):
+    """A bend of one galaxy, of its numbers alone."""
+
+    several: ProfileBend
+
+    def bent(self, position):
+        return self.several.bent({"image": position})[0]["image"]
+
+    def straight(self, position):
+        return self.several.straight({"image": position})["image"]
+
+    def log_volume(self, position):
+        return self.several.bent({"image": position})[1]
+
+
 def bend_of(prior, position, information):
-    return profile_bend(prior.patterns, prior.softening, SHAPE, position, information)
+    return OfOne(prior.bend({"image": prior}, {"image": position}, {"image": information}))
+
+
+def test_galaxies_of_several_shapes_bend_as_each_alone(prior, bend, position, elsewhere, seen):
+    """Known by other patterns, and of another number of them; what else is in a position stays."""
+    shape = (10, 12)
+    other = load_profile_prior().for_shape(shape)
+    here, there = (
+        0.3 * jax.random.normal(jax.random.key(SEED + k), other.coordinate_shape(shape)) for k in (5, 6)
+    )
+    assert here.size - NUM_SHAPE > 96 > position.size - NUM_SHAPE
+    half = lambda v: 50.0 * v * (np.arange(120) % 2)[:, None]
+    alone = bend_of(other, here, half)
+    information = {"a": lambda v: seen @ (seen.T @ v), "b": half, "c": None}
+    together = prior.bend({"b": other, "a": prior}, {"a": position, "b": here, "c": position}, information)
+    moved, log_volume = together.bent({"a": elsewhere, "b": there, "c": elsewhere})
+    np.testing.assert_allclose(moved["a"], bend.bent(elsewhere), **TOLERANCE)
+    np.testing.assert_allclose(moved["b"], alone.bent(there), **TOLERANCE)
+    np.testing.assert_array_equal(moved["c"], elsewhere)
+    expected = bend.log_volume(elsewhere) + alone.log_volume(there)
+    assert float(log_volume) == pytest.approx(float(expected), abs=1e-3)
+    assert jnp.max(jnp.abs(moved["b"] - there)) > 0.1  # both move
+    np.testing.assert_allclose(together.straight(moved)["b"], there, **TOLERANCE)
 
 
 def test_there_and_back(bend, elsewhere):

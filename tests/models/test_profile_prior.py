@@ -91,6 +91,23 @@ def test_an_image_is_that_of_its_coordinates(image_prior, position):
     assert probable(again) > probable(position) - 0.1
 
 
+def test_images_of_several_shapes_are_those_of_each_alone(image_prior, position):
+    """Two of one shape, and one of another with fewer patterns than the first has pixels."""
+    small = load_profile_prior().for_shape((4, 5))
+    assert small.joins == image_prior.joins
+    other = jax.random.normal(jax.random.key(SEED + 8), small.coordinate_shape((4, 5)))
+    two = jnp.stack([position, position[::-1]])
+    found = image_prior.constrain_together([image_prior, small], [two, other[None]])
+    assert [image.shape for image in found] == [(2, *SHAPE), (1, 4, 5)]
+    for image, (prior, q) in zip(
+        (*found[0], *found[1]),
+        ((image_prior, two[0]), (image_prior, two[1]), (small, other)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(image, prior.to_constrained(q)[0], rtol=1e-4, atol=1e-4)
+    assert jnp.std(found[0][0] - found[0][1]) > 0.1
+
+
 def test_an_image_of_more_pixels_than_patterns_is_that_of_its_coordinates():
     shape = (23, 23)
     prior = load_profile_prior().for_shape(shape)
