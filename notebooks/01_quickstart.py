@@ -56,13 +56,13 @@ for panel, band, image, weight in zip(panels, obs.frame.bands, obs.images, obs.i
 # ## A scene and its posterior
 #
 # Every detection becomes a source: a star is a point, a galaxy a free image in a box as large as its light. The
-# prior says what galaxies look like; this one is Gaussian in the logarithm of their light, and quick;
-# `ss.load_prior("galaxies")` is a network's, and takes several times longer.
+# prior says what galaxies look like: here smooth profiles of unknown size and shape, and how galaxies scatter about
+# them. `ss.load_prior("log-gaussian")` is quicker, and its errors of faint neighbours are too small.
 # Fluxes, and a constant background in each band, are linear in the model, so
 # they are integrated out exactly; printed, the posterior shows each of its terms.
 
 # %%
-prior = ss.load_prior("log-gaussian")
+prior = ss.load_prior("profile")
 scene = ss.initialize_scene(obs, catalog, prior=prior)
 posterior = ss.Posterior(scene, obs, image=prior)
 posterior

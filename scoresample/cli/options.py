@@ -26,10 +26,10 @@ def model_options(function: Callable) -> Callable:
     """Add what decides the model and its MAP."""
     for option in (
         click.option("--prior", default=_DEFAULTS.prior, show_default=True,
-                     help="Prior of galaxy images: log-gaussian, profile, gaussian, galaxies, ztf-like, or a file of "
+                     help="Prior of galaxy images: profile, log-gaussian, gaussian, galaxies, ztf-like, or a file of "
                      "weights."),
         click.option("--noise-level", type=float, default=_DEFAULTS.noise_level, metavar="U",
-                     help="Blur that is part of the prior.  [default: gaussian 0.14, log-gaussian and profile 0.15, "
+                     help="Blur that is part of the prior.  [default: gaussian 0.14, profile and log-gaussian 0.15, "
                      "others 0.3]"),
         click.option("--prior-noise", type=click.Choice(PRIOR_NOISE), default=_DEFAULTS.prior_noise, show_default=True,
                      help="Whether scenes show the noise of a learned prior: cheaper, and wrong for bright galaxies."),

@@ -39,13 +39,13 @@ def load_prior(
     Parameters
     ----------
     name
-        ``log-gaussian``, which runs use unless told otherwise, and ``gaussian``, which know mean and covariance of
-        simulated galaxies; ``profile``, smooth profiles of unknown size, and how galaxies scatter about them;
+        ``profile``, which runs use unless told otherwise: smooth profiles of unknown size, and how simulated galaxies
+        scatter about them; ``log-gaussian``, quicker, and ``gaussian``, which know mean and covariance of galaxies;
         ``galaxies``, a network that learned more of them; ``ztf-like``, which knows Sersic indices 1 and 4 only, for
         tests with a wrong prior; or a file of weights that ``scoresample train`` wrote, ending in ``.npz``.
     noise_level
         Standard deviation, in u, of the blur that is part of the prior; see `LearnedPrior`. By default 0.3, 0.14
-        for the Gaussian, and 0.15, of the logarithm, for ``log-gaussian`` and ``profile``.
+        for the Gaussian, and 0.15, of the logarithm, for ``profile`` and ``log-gaussian``.
     hides_noise
         Whether scenes show galaxies without that noise; see `LearnedPrior`. The Gaussians' is part of their images.
 

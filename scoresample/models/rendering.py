@@ -81,21 +81,43 @@ class SourceGroup(eqx.Module):
         moved = transforms * jax.vmap(lambda d: shift_phase(grid, d, centers.dtype))(shift)
         return jax.lax.optimization_barrier(moved)  # not computed anew for every band
 
-    def place(
-        self, stamps: Float[Array, "source band sy sx"], shape: tuple[int, int]
+    def images(
+        self, values: Mapping[str, Array], shape: tuple[int, int], unit_flux: bool = True
     ) -> Float[Array, "source band y x"]:
-        """Lay stamps on frames of the given shape, one frame for each source."""
-        height, width = shape
-        padded = jnp.pad(stamps, ((0, 0), (0, 0), (height, height), (width, width)))
-        first = jnp.asarray(shape) - (self.origin - jnp.asarray(self.margin))
-        first = jnp.clip(
-            first, 0, jnp.asarray(shape) + jnp.asarray(self.stamp)
-        )  # below 0 would count from the end
+        """Return what a frame of the given shape sees of the stamps, one image for each source.
 
-        def seen(stamp, corner):
-            return jax.lax.dynamic_slice(stamp, (0, corner[0], corner[1]), (len(stamp), height, width))
+        A stamp is periodic. Along an axis on which it is no shorter than the frame it is drawn where the frame is, and
+        what is not its own is taken out; otherwise it is laid into the frame.
+        """
+        corner = self.origin - jnp.asarray(self.margin)
+        wraps = np.asarray(self.stamp) >= np.asarray(shape)
+        transforms = self.transforms(values, self.stamp, jnp.where(wraps, 0, corner), unit_flux)
+        images = jnp.fft.irfft2(transforms[:, None] * self.transfer, s=self.stamp)
+        for axis, along in enumerate((2, 3)):
+            place = _kept if wraps[axis] else _laid
+            images = place(images, corner[:, axis], shape[axis], along)
+        return images
 
-        return jax.vmap(seen)(padded, first)
+
+def _kept(
+    images: Float[Array, "source band sy sx"], first: Int[Array, " source"], size: int, axis: int
+) -> Float[Array, "source band y x"]:
+    """Return what a frame of one size sees along an axis of images that come again; all but once is dark."""
+    pixels = jnp.arange(size) - first[:, None]
+    inside = (pixels >= 0) & (pixels < images.shape[axis])
+    seen = jax.lax.slice_in_dim(images, 0, size, axis=axis)
+    return seen * jnp.expand_dims(inside, (1, 5 - axis)).astype(images.dtype)
+
+
+def _laid(
+    images: Float[Array, "source band sy sx"], first: Int[Array, " source"], size: int, axis: int
+) -> Float[Array, "source band y x"]:
+    """Return images on frames of one size along an axis, each with its first pixel at ``first``."""
+    beside = [(size, size) if index == axis else (0, 0) for index in range(4)]
+    begin = jnp.clip(size - first, 0, size + images.shape[axis])  # below 0 would count from the end
+    return jax.vmap(lambda image, begin: jax.lax.dynamic_slice_in_dim(image, begin, size, axis=axis - 1))(
+        jnp.pad(images, beside), begin
+    )
 
 
 class Renderer(eqx.Module):
@@ -131,7 +153,7 @@ class Renderer(eqx.Module):
         unit_flux
             False for the image per unit of S instead: for the flux of each source that `totals` returns.
         """
-        placed = [group.place(group.stamps(values, unit_flux), self.shape) for group in self.groups]
+        placed = [group.images(values, self.shape, unit_flux) for group in self.groups]
         order = np.argsort([index for group in self.groups for index in group.members])
         together = placed[0] if len(placed) == 1 else jnp.concatenate(placed)
         return together if np.all(np.diff(order) == 1) else together[order]

@@ -25,12 +25,15 @@ def shift_phase(
     r"""Return the factor :math:`e^{-i k \cdot d}` that moves an image by ``shift`` = (y, x) pixels.
 
     At the Nyquist frequency of an even grid only the cosine is kept, so that the shifted image stays real
-    and a whole-pixel shift stays exact.
+    and a whole-pixel shift stays exact. Whole pixels are counted, so that many of them are as exact as one.
     """
     k_y, k_x = (np.ravel(k) for k in wave_numbers(shape))
     waves = np.concatenate([k_y, k_x])
     along = np.repeat([0, 1], [k_y.size, k_x.size])
-    angles = jnp.asarray(waves, dtype) * shift[along]
+    size = np.asarray(shape)[along]
+    whole = jnp.round(jax.lax.stop_gradient(shift)).astype(int)
+    turns = (np.round(waves * size / (2 * np.pi)).astype(int) * whole[along]) % size
+    angles = jnp.asarray(waves, dtype) * (shift - whole)[along] + jnp.asarray(2 * np.pi / size, dtype) * turns
     nyquist = np.isclose(np.abs(waves), np.pi, rtol=0, atol=1e-12)
     # As arrays of their own: the compiler would compute sines anew for every pair of wave numbers and every band.
     cosine, sine = jax.lax.optimization_barrier((jnp.cos(angles), jnp.where(nyquist, 0, jnp.sin(angles))))

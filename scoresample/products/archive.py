@@ -30,7 +30,8 @@ def save_draws(path: str | Path, draws: Draws, *, images: str = "thin") -> None:
         ``scene``, both as json.
     images
         What to keep of the images, in single precision: ``all``; ``thin``, every tenth draw, in the group
-        ``posterior_images``; ``none``.
+        ``posterior_images``; ``none``. Where samplers move in coordinates that an image does not tell, these are kept
+        of the same draws, in the group ``image_coordinates``.
 
     Raises
     ------
@@ -41,6 +42,8 @@ def save_draws(path: str | Path, draws: Draws, *, images: str = "thin") -> None:
         raise ConfigError(f"images is {images!r}; it must be 'all', 'thin' or 'none'.")
     tree = to_arviz(draws)
     if isinstance(draws.density, Posterior):
+        if images != "none":
+            _keep_coordinates(tree, draws, THINNING if images == "thin" else 1)
         _thin_images(tree, draws, images)
         tree.attrs["scene"] = json.dumps(_scene_notes(draws.density))
     tree.attrs["settings"] = json.dumps(plain(draws.settings))
@@ -72,6 +75,17 @@ def save_report(path: str | Path, report: dict[str, Any]) -> None:
     text = json.dumps(plain(report), indent=2, allow_nan=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _keep_coordinates(tree: xr.DataTree, draws: Draws, every: int) -> None:
+    """Put the coordinates of images that are not as many as their pixels into a group of a tree."""
+    moved = {
+        p.name: (("chain", "draw", f"{p.name}_number"), np.asarray(draws.position[p.name])[:, ::every])
+        for p in draws.density.parameters
+        if p.name.endswith(".image") and p.coordinate_shape != p.shape
+    }
+    if moved:
+        tree["image_coordinates"] = xr.DataTree(xr.Dataset(moved))
 
 
 def _thin_images(tree: xr.DataTree, draws: Draws, images: str) -> None:

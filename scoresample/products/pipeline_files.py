@@ -35,6 +35,7 @@ class StoredDraws(NamedTuple):
 
     posterior: dict[str, np.ndarray]
     images: dict[str, np.ndarray]
+    coordinates: dict[str, np.ndarray]
     stats: dict[str, np.ndarray]
     settings: dict[str, Any]
     status: str
@@ -139,7 +140,7 @@ def read_stored(path: Path) -> StoredDraws:
         {str(name): np.asarray(values) for name, values in tree[group].data_vars.items()}
         if group in tree.children
         else {}
-        for group in ("posterior", "posterior_images", "sample_stats")
+        for group in ("posterior", "posterior_images", "image_coordinates", "sample_stats")
     ]
     return StoredDraws(*groups, settings, tree.attrs["status"])
 
@@ -159,8 +160,6 @@ def restore_draws(
         Whether images are needed. Where only every tenth was kept, it stands for the ten from it on: fit for
         mean images, not for judging convergence. Otherwise only those kept in full are there.
 
-    Under a prior whose coordinate has more numbers than pixels, positions are the most probable that show the images.
-
     Raises
     ------
     ConfigError
@@ -179,8 +178,10 @@ def restore_draws(
                     f"{DRAWS} has no images, which this step needs; sample again with --images thin."
                 )
             position[name] = stored.images[name].astype(dtype)
-        # Images are kept as u, whatever samplers moved in.
-        if name in position and parameter.prior.has_map and name.endswith(".image"):
+        if name in position and name in stored.coordinates:
+            position[name] = stored.coordinates[name].astype(dtype)
+        # Other images are kept as u, whatever samplers moved in.
+        elif name in position and parameter.prior.has_map and name.endswith(".image"):
             position[name] = _as_sampled(parameter, position[name])
         if name in position and name not in stored.posterior:
             position[name] = np.repeat(position[name], THINNING, axis=1)[:, :num_draws]
@@ -190,7 +191,7 @@ def restore_draws(
 def _as_sampled(
     parameter: Parameter, images: Float[np.ndarray, "chain draw y x"]
 ) -> Float[np.ndarray, "chain draw ..."]:
-    """Return the coordinates of images u, some at a time: those of profiles are found by an iteration."""
+    """Return the coordinates of images u, some at a time."""
     flat = jnp.asarray(images).reshape(-1, *images.shape[2:])
     found = np.asarray(jax.lax.map(parameter.unconstrain, flat, batch_size=16))
     return found.reshape(*images.shape[:2], *found.shape[1:])

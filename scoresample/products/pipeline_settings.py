@@ -40,9 +40,9 @@ class RunSettings:
     stars
         Whether sources that the catalog calls stars are points; if not, they are galaxies like all others.
     prior
-        Of galaxy images: a name that `load_prior` knows, or the file of weights of your own. The learned ``galaxies``
-        is not the default: it does not converge on bright blends, and is wrong there with its noise shown
-        (docs/priors.md).
+        Of galaxy images: a name that `load_prior` knows, or the file of weights of your own. ``log-gaussian`` is
+        quicker than ``profile``, and its errors are too small where faint galaxies have neighbours; the learned
+        ``galaxies`` does not converge on bright blends, and is wrong there with its noise shown (docs/priors.md).
     noise_level
         Of the prior; None for its usual one.
     prior_noise
@@ -62,7 +62,7 @@ class RunSettings:
     sampler: str = "hmc"
     chains: int = 4
     warmup: int = 150
-    draws: int = 800
+    draws: int = 400
     max_draws: int = 4000
     starts: str = "map"
     max_seconds: float | None = None
@@ -72,7 +72,7 @@ class RunSettings:
     bad_planes: tuple[str | int, ...] = ()
     psf_bands: tuple[str, ...] = ()
     stars: bool = True
-    prior: str = "log-gaussian"
+    prior: str = "profile"
     noise_level: float | None = None
     prior_noise: str = "hidden"
     images: str = "thin"

@@ -117,7 +117,9 @@ def test_the_frame_is_a_window(psfs, reference, shape):
     small = columns(make_scene(make_sources(names="abe"), shape), psfs)
     height, width = (min(a, b) for a, b in zip(shape, SHAPE, strict=True))
     assert small.shape == (3, 3, *shape)
-    assert_same(small[..., :height, :width], reference[[0, 1, 4], :, :height, :width])
+    expected = reference[[0, 1, 4], :, :height, :width]
+    # Rounding is that of the peaks, which the smallest frame does not show.
+    np.testing.assert_allclose(small[..., :height, :width], expected, rtol=0, atol=3e-7 * reference.max())
 
 
 def test_flux_is_conserved_in_a_large_frame(psfs):

@@ -40,6 +40,16 @@ def test_sub_pixel_shifts_move_waves(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_shifts_around_the_grid_change_nothing(shape):
+    """Not even digits, in single precision: angles of whole pixels are counted, not added up."""
+    near, far = (
+        np.asarray(shift_phase(shape, jnp.array([0.25, 1.5]) + turns * jnp.array(shape))) for turns in (0, 40)
+    )
+    np.testing.assert_allclose(far, near, atol=1e-6)
+    assert np.abs(np.asarray(shift_phase(shape, jnp.array([0.25, 1.25]))) - near).max() > 0.1
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_shifted_images_are_real(shape):
     """The phase of a real image's transform at the frequencies that are their own mirror images is real."""
     phase = np.asarray(shift_phase(shape, jnp.array([0.3, 0.4])))
