@@ -208,7 +208,7 @@ def sample(folder, num_warmup, num_draws):
 
 
 def effective(folder, number):
-    """Sample as `scoresample run` does until every flux has so many effective draws."""
+    """Sample as `scoresample run --prior log-gaussian` does until every flux has so many effective draws."""
     from scoresample.diagnostics.convergence import convergence_table
 
     observation, catalog = read(folder)

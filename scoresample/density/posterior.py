@@ -277,7 +277,8 @@ class Posterior(AbstractDensity):
         values = dict(self.scene.parameters)
         if not self.collapse:
             values |= self.flux_prior.initial_values(_solve(self.for_compilation(), values))
-        position = _unconstrain(self.parameters, {p.name: to_jax(values[p.name]) for p in self.parameters})
+        values = {p.name: to_jax(values[p.name]) for p in self.parameters}
+        position = _unconstrain(self.parameters, self.alike, values)
         return {p.name: position[p.name] for p in self.parameters}  # in order, which compiled code loses
 
     def amplitudes(self, position: Position) -> Float[Array, "band column"]:
@@ -326,8 +327,15 @@ def _amplitudes(posterior: Posterior, position: Position) -> Float[Array, "band 
 
 
 @jit_to_run_once
-def _unconstrain(parameters: tuple[Parameter, ...], values: dict[str, Array]) -> Position:
-    return {p.name: p.unconstrain(values[p.name]) for p in parameters}
+def _unconstrain(
+    parameters: tuple[Parameter, ...], alike: tuple[tuple[int, ...], ...], values: dict[str, Array]
+) -> Position:
+    position = {}
+    for members in alike:
+        names = [parameters[index].name for index in members]
+        together = jnp.stack([values[name] for name in names])
+        position |= zip(names, jax.vmap(parameters[members[0]].unconstrain)(together), strict=True)
+    return position
 
 
 @quick_jit

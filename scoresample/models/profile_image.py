@@ -130,9 +130,7 @@ class ProfileImagePrior(AbstractLogPrior):
     @_whole
     def pixels_by_coordinate(self, position: Float[Array, " n"]) -> Float[Array, "pixel n"]:
         """Return dw / d(z, c), in units of the amplitude: F, and beside it what profile and amplitude do."""
-        z, delta = position[:NUM_SHAPE], self.of_pixels(position)
-        of_image = lambda z: (self.logarithm(z) + amplitude_of(z) * delta).ravel()
-        return jnp.concatenate([jax.jacfwd(of_image)(z) / amplitude_of(z), self.patterns], axis=1)
+        return self._slope_and_image(position)[0]
 
     @property
     def has_bend(self) -> bool:
@@ -164,16 +162,15 @@ class ProfileImagePrior(AbstractLogPrior):
         w = self._logarithm_of(value)
         z = most_probable_profile(self.scatter.root, self.logarithm, w)
         noise = _CLOSE * amplitude_of(z)
-        misfit = lambda position: (w - self.of_image(position)).ravel() / noise
-        cost = lambda position: jnp.sum(misfit(position) ** 2) + jnp.sum(position**2)
+        cost = lambda q: jnp.sum(((w - self.of_image(q)) / noise) ** 2) + jnp.sum(q**2)
 
         def step(_, position):
             """Take the best of some Gauss-Newton steps; the amplitude, of which images tell by their number, stays."""
-            slope = self.pixels_by_coordinate(position).at[:, AMPLITUDE_AT].set(0) * (amplitude_of(z) / noise)
+            slope, image = self._slope_and_image(position)
+            slope = slope.at[:, AMPLITUDE_AT].set(0) * (amplitude_of(z) / noise)
             curvature = slope.T @ slope + jnp.eye(position.size, dtype=w.dtype)
-            change = (
-                jnp.linalg.solve(curvature, slope.T @ misfit(position) - position).at[AMPLITUDE_AT].set(0)
-            )
+            pull = slope.T @ ((w - image).ravel() / noise) - position
+            change = jnp.linalg.solve(curvature, pull).at[AMPLITUDE_AT].set(0)
             tried = position + _DAMPING.astype(w.dtype)[:, None] * change
             costs = jax.vmap(cost)(tried)
             return tried[jnp.argmin(jnp.where(jnp.isfinite(costs), costs, jnp.inf))]
@@ -219,6 +216,19 @@ class ProfileImagePrior(AbstractLogPrior):
     def scale(self, shape: tuple[int, ...]) -> LowRankScale:
         """Return a square root of the covariance of (z, c)."""
         return identity_scale(*self.for_shape(shape).coordinate_shape(shape), self.excess.dtype)
+
+    def _slope_and_image(
+        self, position: Float[Array, " n"]
+    ) -> tuple[Float[Array, "pixel n"], Float[Array, "y x"]]:
+        """Return dw / d(z, c), in units of the amplitude, and w."""
+        z, delta = position[:NUM_SHAPE], self.of_pixels(position)
+
+        def twice(z):
+            w = self.logarithm(z) + amplitude_of(z) * delta
+            return w.ravel(), w
+
+        slope, image = jax.jacfwd(twice, has_aux=True)(z)
+        return jnp.concatenate([slope / amplitude_of(z), self.patterns], axis=1), image
 
     def _logarithm_of(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u, of light next to the least there can be where it is less."""

@@ -17,7 +17,7 @@ from scoresample.models.profile_shape import (
 from scoresample.numerics.linear import LowRankScale
 
 _NUM_STEPS = 12
-_DAMPING = np.array([0.0, 0.1, 0.3, 0.6, 1.0])
+_DAMPING = np.array([0.0, 0.03, 0.1, 0.2, 0.3, 0.45, 0.6, 0.75, 0.9, 1.0])
 
 
 def log_prob_of_logarithm(
@@ -40,8 +40,8 @@ def log_prob_of_logarithm(
         An image.
     """
     z, at = most_probable_profile(scatter, logarithm, w), AMPLITUDE_AT
-    slope = _whitened_slope(scatter, logarithm, z)
-    misfit = jnp.sum(scatter.inverse((w - logarithm(z)).ravel()) ** 2)
+    slope, misfit = _whitened_slope(scatter, logarithm, z, w)
+    misfit = jnp.sum(misfit**2) * amplitude_of(z) ** 2
     cost = _cost_of_amplitude(misfit, w.size)
     curvature = jnp.eye(NUM_SHAPE, dtype=z.dtype).at[:at, :at].add(slope.T @ slope)
     # The pull of the misfit on the profile falls as 1 / a^2, and at the maximum it is z.
@@ -59,42 +59,44 @@ def most_probable_profile(
 ) -> Float[Array, "7"]:
     """Return the z that is most probable with w, by damped Gauss-Newton steps from the best of some radii."""
 
-    def misfit(z):
-        return scatter.inverse((w - logarithm(z)).ravel())
-
-    def loss(z):
-        fit = 0.5 * jnp.sum((misfit(z) / amplitude_of(z)) ** 2) + w.size * jnp.log(amplitude_of(z))
-        total = fit + 0.5 * jnp.sum(z**2)
-        return jnp.where(jnp.isfinite(total), total, jnp.inf)  # a wild step may overflow
-
-    def with_amplitude(z):
-        cost = _cost_of_amplitude(jnp.sum(misfit(z) ** 2), w.size)
+    def settled(z):
+        """Return z with the best amplitude, and minus its log density but for a constant."""
+        misfit = jnp.sum(scatter.inverse((w - logarithm(z)).ravel()) ** 2)
+        cost = _cost_of_amplitude(misfit, w.size)
         tried = jnp.linspace(-6, 6, 61, dtype=z.dtype)
-        t = tried[jnp.argmin(jax.vmap(cost)(tried))]
-        for _ in range(3):
-            t = t - jax.grad(cost)(t) / jnp.maximum(jax.grad(jax.grad(cost))(t), 1)
-        return z.at[AMPLITUDE_AT].set(t)
+        newton = lambda _, t: t - jax.grad(cost)(t) / jnp.maximum(jax.grad(jax.grad(cost))(t), 1)
+        t = jax.lax.fori_loop(0, 3, newton, tried[jnp.argmin(jax.vmap(cost)(tried))])
+        total = cost(t) + 0.5 * jnp.sum(z[:AMPLITUDE_AT] ** 2)
+        # A wild step may overflow.
+        return z.at[AMPLITUDE_AT].set(t), jnp.where(jnp.isfinite(total), total, jnp.inf)
 
-    def step(_, z):
-        slope = _whitened_slope(scatter, logarithm, z)
+    def step(number, z):
+        slope, misfit = _whitened_slope(scatter, logarithm, z, w)
         curvature = jnp.eye(AMPLITUDE_AT, dtype=z.dtype) + slope.T @ slope
-        pull = slope.T @ (misfit(z) / amplitude_of(z)) - z[:AMPLITUDE_AT]
-        change = jnp.linalg.solve(curvature, pull)
-        change = jnp.where(jnp.isfinite(change), change, 0)
-        tried = z + _DAMPING[:, None].astype(z.dtype) * jnp.append(change, 0)
-        tried = jax.vmap(with_amplitude)(tried)
-        return tried[jnp.argmin(jax.vmap(loss)(tried))]
+        change = jnp.linalg.solve(curvature, slope.T @ misfit - z[:AMPLITUDE_AT])
+        change = jnp.append(jnp.where(jnp.isfinite(change), change, 0), 0)
+        # All is written once, for the first choice and for steps: a second time, it would be compiled a second time.
+        tried = jnp.where(number == 0, first, z + damping[:, None] * change)
+        tried, losses = jax.vmap(settled)(tried)
+        return tried[jnp.argmin(losses)]
 
-    radii = jnp.linspace(-1.5, 3, 10, dtype=w.dtype)
-    first = jnp.zeros((len(radii), NUM_SHAPE), w.dtype).at[:, 0].set(radii)
-    first = jax.vmap(with_amplitude)(first)
-    return jax.lax.fori_loop(0, _NUM_STEPS, step, first[jnp.argmin(jax.vmap(loss)(first))])
+    damping = jnp.asarray(_DAMPING, w.dtype)
+    first = jnp.zeros((len(damping), NUM_SHAPE), w.dtype).at[:, 0].set(jnp.linspace(-1.5, 3, len(damping)))
+    return jax.lax.fori_loop(0, _NUM_STEPS + 1, step, first[0])
 
 
-def _whitened_slope(scatter: LowRankScale, logarithm, z: Float[Array, "7"]) -> Float[Array, "pixel 6"]:
-    """Return the inverse of a L times the derivative of m by what it depends on."""
-    slope = jax.jacfwd(logarithm)(z)[..., :AMPLITUDE_AT].reshape(-1, AMPLITUDE_AT) / amplitude_of(z)
-    return jax.vmap(scatter.inverse, in_axes=1, out_axes=1)(slope)
+def _whitened_slope(
+    scatter: LowRankScale, logarithm, z: Float[Array, "7"], w: Float[Array, "y x"]
+) -> tuple[Float[Array, "pixel 6"], Float[Array, " pixel"]]:
+    """Return the inverse of a L times the derivative of m by what it depends on, and times w - m."""
+
+    def twice(z):
+        m = logarithm(z)
+        return m, m
+
+    slope, m = jax.jacfwd(twice, has_aux=True)(z)
+    whiten = lambda image: scatter.inverse(image.ravel() / amplitude_of(z))
+    return jax.vmap(whiten, in_axes=-1, out_axes=-1)(slope[..., :AMPLITUDE_AT]), whiten(w - m)
 
 
 def _cost_of_amplitude(misfit: Float[Array, ""], size: int):
