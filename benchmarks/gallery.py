@@ -6,6 +6,7 @@
     python -m benchmarks.gallery --table                        prints the tables of docs/gallery.md
     python -m benchmarks.gallery --table --without merger knots of scenes that have none of these
     python -m benchmarks.gallery --table --scenes 9             of the first scenes
+    python -m benchmarks.gallery --table --leave-out 14         of scenes that another prior has as well
 
 It is `scoresample bench blends` with the settings below. Each method has a file, the posterior one for each prior, and
 each scene a line of it, its numbers to five digits; the first line says of which gallery and settings.
@@ -102,14 +103,16 @@ def gather(prior: str, folder: pathlib.Path, methods: Sequence[str]) -> None:
             )
 
 
-def judge_stored(prior: str, num_scenes: int = SCENES, without: Sequence[str] = ()) -> BlendReport:
+def judge_stored(
+    prior: str, num_scenes: int = SCENES, without: Sequence[str] = (), left_out: Sequence[int] = ()
+) -> BlendReport:
     """Judge the first scenes, those that every method has seen; ``without``: kinds that they may not have."""
     found = {method: read_stored(method, prior, of_now=False) for method in (*METHODS, *VARIANTS)}
     kinds = {scene: {o["kind"] for o in one["objects"]["oracle"]} for scene, one in found["oracle"].items()}
     everywhere = sorted(
         scene
         for scene in set.intersection(*(set(found[method]) for method in METHODS))
-        if scene < num_scenes and not kinds[scene] & set(without)
+        if scene < num_scenes and scene not in left_out and not kinds[scene] & set(without)
     )
     return judge_blends(
         [found[method][scene] for scene in everywhere for method in found if scene in found[method]]
@@ -158,6 +161,7 @@ def main() -> None:
     parser.add_argument(
         "--without", nargs="+", default=(), help="kinds; of tables, scenes that have one are left out"
     )
+    parser.add_argument("--leave-out", type=int, nargs="+", default=(), help="scenes, of tables")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or pathlib.Path(temporary)
@@ -176,7 +180,7 @@ def main() -> None:
         finally:
             if not args.table:
                 gather(args.prior, folder, args.method)
-    print(tables(judge_stored(args.prior, args.scenes, args.without)))
+    print(tables(judge_stored(args.prior, args.scenes, args.without, args.leave_out)))
 
 
 if __name__ == "__main__":
