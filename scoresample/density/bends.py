@@ -20,18 +20,16 @@ def bends_of(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -
 
     What data know of an image is that of `local_scale`: Gauss-Newton, fluxes projected out.
     """
-    priors = defaultdict(dict)
-    for parameter in posterior.parameters:
-        if parameter.name.endswith(".image") and parameter.prior.has_bend:
-            priors[parameter.prior.joins][parameter.name] = parameter.prior
-    if not priors:
+    bent = {p.name: p.prior for p in posterior.parameters if p.name.endswith(".image") and p.prior.has_bend}
+    if not bent:
         return ()
     seen, (values, slopes, brightness) = make_seen(posterior), at_position(posterior, position)
     information = {
-        f"{source.name}.image": information_of(posterior, seen, [index], values, slopes, brightness).apply
+        name: information_of(posterior, seen, [index], values, slopes, brightness).apply
         for index, source in enumerate(posterior.scene.sources)
-        if any(f"{source.name}.image" in joined for joined in priors.values())
+        if (name := f"{source.name}.image") in bent
     }
-    return tuple(
-        next(iter(joined.values())).bend(joined, position, information) for joined in priors.values()
-    )
+    joined = defaultdict(dict)
+    for name, prior in bent.items():
+        joined[prior.joins][name] = prior
+    return tuple(next(iter(p.values())).bend(p, position, information) for p in joined.values())

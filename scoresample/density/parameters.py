@@ -39,7 +39,7 @@ class Parameter(eqx.Module):
 
     def constrain(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map the unconstrained coordinate to the value that a scene shows."""
-        return self.prior.to_seen(self.prior.to_constrained(position)[0])
+        return self.prior.constrain(position)
 
     def unconstrain(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Map a value inside the prior's support to the unconstrained coordinate."""

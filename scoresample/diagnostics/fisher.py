@@ -61,11 +61,11 @@ def _responses(posterior: Posterior, group: SourceGroup, values) -> Float[Array,
     weights = (posterior.likelihood.root_weight**2).reshape(-1, *shape)
     canvas = jnp.pad(weights, ((0, 0), *((n, n) for n in group.stamp)))
 
-    def cut(origin):
-        corner = jnp.maximum(origin - jnp.asarray(group.margin) + jnp.asarray(group.stamp), 0)
+    def cut(corner):
+        corner = jnp.maximum(corner + jnp.asarray(group.stamp), 0)
         return jax.lax.dynamic_slice(canvas, (0, corner[0], corner[1]), (len(weights), *group.stamp))
 
-    seen = jnp.fft.rfft2(jax.vmap(cut)(group.origin)) * jnp.conj(jnp.fft.rfft2(kernels**2))
+    seen = jnp.fft.rfft2(jax.vmap(cut)(group.corner)) * jnp.conj(jnp.fft.rfft2(kernels**2))
     sums = jnp.fft.irfft2(seen, s=group.stamp)[..., : group.box[0], : group.box[1]]
     return jnp.maximum(sums, 0)  # rounding, where a pixel is not seen at all
 

@@ -89,6 +89,10 @@ class AbstractPrior(eqx.Module):
         """
         return position, jnp.zeros((), position.dtype)
 
+    def constrain(self, position: Float[Array, "..."]) -> Float[Array, "..."]:
+        """Return what a scene shows at a coordinate of samplers."""
+        return self.to_seen(self.to_constrained(position)[0])
+
     @property
     def joins(self) -> Hashable:
         """What priors have in common that go into one call of `constrain_together`, and of `bend`."""
@@ -98,14 +102,11 @@ class AbstractPrior(eqx.Module):
     def constrain_together(
         cls, priors: Sequence["AbstractPrior"], positions: Sequence[Float[Array, "_ ..."]]
     ) -> list[Float[Array, "_ ..."]]:
-        """Return what scenes show at coordinates, of one or more values with each of some priors that `joins` equals.
+        """Return `constrain` of one or more coordinates of each of some priors that `joins` equals.
 
-        `to_seen` of `to_constrained`: prior by prior, unless a class knows how to do it in one go.
+        Prior by prior, unless a class knows how to do it in one go.
         """
-        return [
-            jax.vmap(lambda q, prior=prior: prior.to_seen(prior.to_constrained(q)[0]))(several)
-            for prior, several in zip(priors, positions, strict=True)
-        ]
+        return [jax.vmap(prior.constrain)(several) for prior, several in zip(priors, positions, strict=True)]
 
     def coordinate_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of the samplers' coordinate of a value of one shape."""

@@ -108,11 +108,15 @@ class ProfileBend(eqx.Module):
         return jnp.concatenate([m @ duals for m, duals in zip(images, self.duals, strict=True)])
 
     def _of_patterns(self, values: Float[Array, "*z galaxy"]) -> Float[Array, "*z pattern"]:
-        return spread(values, tuple(v.shape[1] for v in self.directions))
+        return spread(values, self._numbers)
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        """How many patterns of each galaxy there are."""
+        return tuple(v.shape[1] for v in self.directions)
 
     def _moved(self, position: Position, step: Float[Array, " pattern"]) -> dict[str, Array]:
-        steps = split(step, tuple(v.shape[1] for v in self.directions))
-        moves = zip(self.names, self.directions, steps, strict=True)
+        moves = zip(self.names, self.directions, split(step, self._numbers), strict=True)
         return {**position, **{name: position[name].at[NUM_SHAPE:].add(v @ s) for name, v, s in moves}}
 
 

@@ -17,6 +17,7 @@ from scoresample.models.profile_boxes import logarithms_of_profiles, sizes_of, s
 from scoresample.models.profile_marginal import log_prob_of_logarithm, most_probable_profile
 from scoresample.models.profile_shape import AMPLITUDE_AT, NUM_SHAPE, amplitude_of
 from scoresample.numerics.compiling import quick_jit
+from scoresample.numerics.jacobian import value_and_jacobian
 from scoresample.numerics.linear import LowRankScale, identity_scale
 
 HELD = 0.2
@@ -222,13 +223,9 @@ class ProfileImagePrior(AbstractLogPrior):
     ) -> tuple[Float[Array, "pixel n"], Float[Array, "y x"]]:
         """Return dw / d(z, c), in units of the amplitude, and w."""
         z, delta = position[:NUM_SHAPE], self.of_pixels(position)
-
-        def twice(z):
-            w = self.logarithm(z) + amplitude_of(z) * delta
-            return w.ravel(), w
-
-        slope, image = jax.jacfwd(twice, has_aux=True)(z)
-        return jnp.concatenate([slope / amplitude_of(z), self.patterns], axis=1), image
+        image, slope = value_and_jacobian(lambda z: self.logarithm(z) + amplitude_of(z) * delta, z)
+        slope = slope.reshape(image.size, NUM_SHAPE) / amplitude_of(z)
+        return jnp.concatenate([slope, self.patterns], axis=1), image
 
     def _logarithm_of(self, value: Float[Array, "y x"]) -> Float[Array, "y x"]:
         """Return w of an image u, of light next to the least there can be where it is less."""

@@ -14,6 +14,7 @@ from scoresample.models.profile_shape import (
     amplitude_of,
     log_ratio_of_amplitude,
 )
+from scoresample.numerics.jacobian import value_and_jacobian
 from scoresample.numerics.linear import LowRankScale
 
 _NUM_STEPS = 12
@@ -40,7 +41,7 @@ def log_prob_of_logarithm(
         An image.
     """
     z, at = most_probable_profile(scatter, logarithm, w), AMPLITUDE_AT
-    slope, misfit = _whitened_slope(scatter, logarithm, z, w)
+    slope, misfit = _whitened_slope_and_misfit(scatter, logarithm, z, w)
     misfit = jnp.sum(misfit**2) * amplitude_of(z) ** 2
     cost = _cost_of_amplitude(misfit, w.size)
     curvature = jnp.eye(NUM_SHAPE, dtype=z.dtype).at[:at, :at].add(slope.T @ slope)
@@ -71,7 +72,7 @@ def most_probable_profile(
         return z.at[AMPLITUDE_AT].set(t), jnp.where(jnp.isfinite(total), total, jnp.inf)
 
     def step(number, z):
-        slope, misfit = _whitened_slope(scatter, logarithm, z, w)
+        slope, misfit = _whitened_slope_and_misfit(scatter, logarithm, z, w)
         curvature = jnp.eye(AMPLITUDE_AT, dtype=z.dtype) + slope.T @ slope
         change = jnp.linalg.solve(curvature, slope.T @ misfit - z[:AMPLITUDE_AT])
         change = jnp.append(jnp.where(jnp.isfinite(change), change, 0), 0)
@@ -85,16 +86,11 @@ def most_probable_profile(
     return jax.lax.fori_loop(0, _NUM_STEPS + 1, step, first[0])
 
 
-def _whitened_slope(
+def _whitened_slope_and_misfit(
     scatter: LowRankScale, logarithm, z: Float[Array, "7"], w: Float[Array, "y x"]
 ) -> tuple[Float[Array, "pixel 6"], Float[Array, " pixel"]]:
     """Return the inverse of a L times the derivative of m by what it depends on, and times w - m."""
-
-    def twice(z):
-        m = logarithm(z)
-        return m, m
-
-    slope, m = jax.jacfwd(twice, has_aux=True)(z)
+    m, slope = value_and_jacobian(logarithm, z)
     whiten = lambda image: scatter.inverse(image.ravel() / amplitude_of(z))
     return jax.vmap(whiten, in_axes=-1, out_axes=-1)(slope[..., :AMPLITUDE_AT]), whiten(w - m)
 

@@ -54,11 +54,23 @@ class SourceGroup(eqx.Module):
         fields = self.kind.__dataclass_fields__
         return [self.kind(**{f: values[f"{name}.{f}"] for f in fields}) for name in self.names]
 
+    @property
+    def corner(self) -> Int[Array, "source 2"]:
+        """Of the stamps, (y, x) in the frame."""
+        return self.origin - jnp.asarray(self.margin)
+
     def stamps(
-        self, values: Mapping[str, Array], unit_flux: bool = True
+        self,
+        values: Mapping[str, Array],
+        unit_flux: bool = True,
+        corner: Int[Array, "source 2"] | None = None,
     ) -> Float[Array, "source band sy sx"]:
-        """Render stamps in every band, of unit flux or of the morphologies as they stand."""
-        transforms = self.transforms(values, self.stamp, self.origin - jnp.asarray(self.margin), unit_flux)
+        """Render stamps in every band, of unit flux or of the morphologies as they stand.
+
+        They are periodic, and may be drawn from another ``corner`` on than their own.
+        """
+        corner = self.corner if corner is None else corner
+        transforms = self.transforms(values, self.stamp, corner, unit_flux)
         return jnp.fft.irfft2(transforms[:, None] * self.transfer, s=self.stamp)
 
     def transforms(
@@ -86,16 +98,14 @@ class SourceGroup(eqx.Module):
     ) -> Float[Array, "source band y x"]:
         """Return what a frame of the given shape sees of the stamps, one image for each source.
 
-        A stamp is periodic. Along an axis on which it is no shorter than the frame it is drawn where the frame is, and
-        what is not its own is taken out; otherwise it is laid into the frame.
+        Along an axis on which a stamp is no shorter than the frame it is drawn where the frame is, and what is not its
+        own is taken out; otherwise it is laid into the frame.
         """
-        corner = self.origin - jnp.asarray(self.margin)
         wraps = np.asarray(self.stamp) >= np.asarray(shape)
-        transforms = self.transforms(values, self.stamp, jnp.where(wraps, 0, corner), unit_flux)
-        images = jnp.fft.irfft2(transforms[:, None] * self.transfer, s=self.stamp)
+        images = self.stamps(values, unit_flux, jnp.where(wraps, 0, self.corner))
         for axis, along in enumerate((2, 3)):
             place = _kept if wraps[axis] else _laid
-            images = place(images, corner[:, axis], shape[axis], along)
+            images = place(images, self.corner[:, axis], shape[axis], along)
         return images
 
 
