@@ -16,6 +16,10 @@ from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.fft import fast_shape
 
 
+MAX_DENSE_PIXELS = 2000
+"""The matrix of images of so many pixels is written out: quicker than transforms of a whole frame for each column."""
+
+
 class Seen(NamedTuple):
     """What an observation sees of the model grid, the same for all objects.
 
@@ -106,6 +110,11 @@ class Information(NamedTuple):
 
     def apply(self, columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         """Return the matrix times columns, in their precision."""
+        if self.y.size <= MAX_DENSE_PIXELS:
+            return self.dense().astype(columns.dtype) @ columns
+        return self._by_transforms(columns)
+
+    def _by_transforms(self, columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
         height, width = self.seen.root_weight.shape[1:]
         # Pixels to frame and back: sums, since components of one object share pixels.
         place = scipy.sparse.csr_array(
