@@ -15,7 +15,6 @@ from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.compiling import quick_jit
 from scoresample.numerics.fft import fast_shape
 
-
 MAX_DENSE_PIXELS = 2000
 """The matrix of images of so many pixels is written out: quicker than transforms of a whole frame for each column."""
 
@@ -115,6 +114,7 @@ class Information(NamedTuple):
         return self._by_transforms(columns)
 
     def _by_transforms(self, columns: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+        """Return the same, one band and all columns at a time, without the matrix."""
         height, width = self.seen.root_weight.shape[1:]
         # Pixels to frame and back: sums, since components of one object share pixels.
         place = scipy.sparse.csr_array(

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from scoresample.density import information as information_module
 from scoresample.density import local_scale as module
 from scoresample.density.information import information_of, make_seen
 from scoresample.density.posterior import Posterior
@@ -65,8 +66,9 @@ def test_it_changes_coordinates_and_nothing_else(posterior, monkeypatch, max_den
 
 @pytest.mark.parametrize("members", [[0], [0, 1]])
 @pytest.mark.parametrize("shape", [(13, 13), (9, 9)])  # in the smaller one boxes reach over the edge
-def test_the_information_of_large_boxes_is_that_of_small_ones(make_scene, members, shape):
+def test_the_information_of_large_boxes_is_that_of_small_ones(make_scene, monkeypatch, members, shape):
     """Products with the matrix, which is never formed for large boxes, against the matrix."""
+    monkeypatch.setattr(information_module, "MAX_DENSE_PIXELS", 0)
     scene = make_scene(galaxies=True, background=False, shape=shape)
     posterior = Posterior(*scene, image=load_gaussian_prior())
     position = posterior.initial_position()
