@@ -41,8 +41,8 @@ SCENES = 200
 
 
 def settings_for(prior: str) -> RunSettings:
-    """Return those of the study: fewer draws than by default where these pass the verdict."""
-    return RunSettings(draws=400, max_draws=1200, prior=prior)
+    """Return those of the study: all but the prior as by default."""
+    return RunSettings(prior=prior)
 
 
 def is_ours(method: str) -> bool:

@@ -77,6 +77,7 @@ SAMPLERS = {
     "NUTS, two stages": ss.NUTS(integrator="two_stage"),
     "HMC": ss.HMC(integrator="leapfrog"),
     "HMC, two stages": ss.HMC(integrator="two_stage"),
+    "HMC, two stages, up to 4 times as long": ss.HMC(integrator="two_stage", max_stretch=4.0),
     "HMC, two stages, acceptance 0.9": ss.HMC(integrator="two_stage", target_acceptance=0.9),
     "HMC, length 1.5": ss.HMC(trajectory_length=1.5, integrator="leapfrog"),
     "HMC, length 1.5, two stages": ss.HMC(trajectory_length=1.5, integrator="two_stage"),

@@ -16,6 +16,11 @@ WARM_UP_SCORES = 25
 """Most scores of a trajectory of given length during warm-up, until it is known how long trajectories are to be; on the
 HSC scene it halves the cost of warm-up."""
 
+SHRINKAGE = 0.15
+"""How strongly dual averaging holds the logarithm of the step size, in coordinates that are known to be round. With
+blackjax's 0.05, as in Stan, one chain that refuses a step divides the next by two: in scene 2 of the gallery the last
+25 steps of warm-up had sizes of 0.05 to 0.72, and the draws accepted 98 % where 80 were asked for."""
+
 _NO_LIMIT = np.iinfo(np.int32).max
 
 
@@ -51,6 +56,12 @@ class WindowAdaptation(NamedTuple):
     adapt_mass: bool
     step_size: float | None = None
 
+    @property
+    def _dual_averaging(self):
+        """Return blackjax's functions that begin, advance and end the search of a step size."""
+        shrinkage = {} if self.adapt_mass else {"gamma": SHRINKAGE}
+        return dual_averaging_adaptation(self.target_acceptance, **shrinkage)
+
     def schedule(self, num_warmup: int) -> tuple[np.ndarray, np.ndarray]:
         """Return for each step whether it is in a slow window, and whether it ends one."""
         if num_warmup == 0:
@@ -61,7 +72,7 @@ class WindowAdaptation(NamedTuple):
     def init(self, size: int, step_size: float, dtype) -> AdaptationState:
         """Return the state before the first step."""
         mass_init, _, _ = mass_matrix_adaptation(True)
-        step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
+        step_init, _, _ = self._dual_averaging
         state = AdaptationState(
             step_init(jnp.asarray(step_size, dtype)),
             mass_init(size),
@@ -82,7 +93,7 @@ class WindowAdaptation(NamedTuple):
         after the large ones are refused; here it is twice the average so far.
         """
         average = state.step_size.log_step_size_avg
-        step_init, _, _ = dual_averaging_adaptation(self.target_acceptance)
+        step_init, _, _ = self._dual_averaging
         fresh = step_init(jnp.exp(average) / 5)._replace(log_step_size=average, log_step_size_avg=average)
         return state._replace(
             step_size=jax.tree.map(lambda a, b: jnp.asarray(a, b.dtype), fresh, state.step_size)
@@ -110,7 +121,7 @@ class WindowAdaptation(NamedTuple):
     ) -> AdaptationState:
         """Return the state after one step of all chains."""
         _, mass_update, mass_final = mass_matrix_adaptation(True)
-        step_init, step_update, step_final = dual_averaging_adaptation(self.target_acceptance)
+        step_init, step_update, step_final = self._dual_averaging
         step_size = step_update(state.step_size, jnp.mean(jnp.nan_to_num(acceptance)))
 
         def learn(mass):

@@ -64,8 +64,8 @@ class HMC(AbstractHamiltonian):
     trajectory_length
         Mean length, in units of the posterior's standard deviation in well-conditioned coordinates.
     max_stretch
-        By how much warm-up may make them longer, where something mixes slowly (`trajectories.stretch_of`); 1 for not at
-        all.
+        By how much warm-up may make them longer, where something mixes slowly (`trajectories.stretch_of`); by default
+        not at all: long ones come to steeper places, and need shorter steps.
     max_steps
         Trajectories have at most this many steps.
     target_acceptance
@@ -80,7 +80,7 @@ class HMC(AbstractHamiltonian):
     quadratures = (*AbstractHamiltonian.quadratures, "chord")
     uses_mass = True
     trajectory_length: float = eqx.field(static=True, default=3.0)
-    max_stretch: float = eqx.field(static=True, default=4.0)
+    max_stretch: float = eqx.field(static=True, default=1.0)
     max_steps: int = eqx.field(static=True, default=256)
     target_acceptance: float = eqx.field(static=True, default=0.8)
     energy: str = eqx.field(static=True, default="auto")
@@ -106,7 +106,7 @@ class HMC(AbstractHamiltonian):
         return state, _statistics(info) | {"num_steps": self.num_stages * num_steps}
 
     def stretch(self, positions: Float[np.ndarray, "step chain n"]) -> float:
-        return stretch_of(positions, self.max_stretch)
+        return stretch_of(positions, self.max_stretch) if self.max_stretch > 1 else 1.0
 
 
 class MALA(AbstractHamiltonian):
