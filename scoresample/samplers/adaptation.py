@@ -18,8 +18,8 @@ HSC scene it halves the cost of warm-up."""
 
 SHRINKAGE = 0.15
 """How strongly dual averaging holds the logarithm of the step size, in coordinates that are known to be round. With
-blackjax's 0.05, as in Stan, one chain that refuses a step divides the next by two: in scene 2 of the gallery the last
-25 steps of warm-up had sizes of 0.05 to 0.72, and the draws accepted 98 % where 80 were asked for."""
+blackjax's 0.05, as in Stan, one chain that refuses a step divides the next by two: in scene 2 of the gallery draws
+accepted 90 % where 80 were asked for, and 98 % in coordinates that were tried, after 25 steps of 0.05 to 0.72."""
 
 _NO_LIMIT = np.iinfo(np.int32).max
 

@@ -11,12 +11,14 @@ import pytest
 from scoresample.samplers.adaptation import WindowAdaptation
 
 SEED = int(os.environ.get("SCORESAMPLE_TEST_SEED", 0))
+STEPS, CHAINS = 25, 4
+SPREAD = 0.7  # of how steep places are, in the logarithm: one chain may refuse what the others accept
 
 
 @eqx.filter_jit
 def advance(adaptation, state, acceptance):
     flag = jnp.asarray(False)
-    return adaptation.update(state, jnp.zeros((2, 3)), jnp.full(2, acceptance), flag, flag)
+    return adaptation.update(state, jnp.zeros((CHAINS, 3)), jnp.broadcast_to(acceptance, CHAINS), flag, flag)
 
 
 @pytest.mark.parametrize("adapt_mass", [True, False])
@@ -44,25 +46,20 @@ def test_a_restart_stays_near_the_average_step_size():
     assert average < max(sizes) < 3 * average
 
 
-STEPS, CHAINS = 25, 4
-SPREAD = 0.7  # of how steep places are, in the logarithm: one chain may refuse what the others accept
-
-
 @pytest.mark.parametrize("first", [0.4, 1.0, 2.5])
 def test_few_steps_find_the_step_size_of_the_acceptance_asked_for(first):
     """Energies are normal, with a standard deviation that is the square of the step size times how steep a place is."""
     rng = np.random.default_rng(SEED)
     adaptation = WindowAdaptation(0.8, False)
-    start = adaptation.init(3, 1.0, jnp.result_type(float))
+    state = adaptation.init(3, 1.0, jnp.result_type(float))
+    average = jnp.log(jnp.full_like(state.step_size.log_step_size_avg, first))
+    start = adaptation.restart(eqx.tree_at(lambda s: s.step_size.log_step_size_avg, state, average))
     reached, smallest = [], []
     for _ in range(20):
-        state = jax.tree.map(lambda x: x, start)
-        first_size = jnp.log(jnp.full_like(state.step_size.log_step_size, first))
-        state = eqx.tree_at(lambda s: s.step_size.log_step_size_avg, state, first_size)
-        state, sizes = adaptation.restart(state), []
+        state, sizes = start, []
         for _ in range(STEPS):
             sizes.append(float(adaptation.current(state).step_size))
-            state = advance_by(adaptation, state, jnp.asarray(accepted(rng, sizes[-1], CHAINS)))
+            state = advance(adaptation, state, jnp.asarray(accepted(rng, sizes[-1], CHAINS)))
         reached.append(np.mean(accepted(rng, float(adaptation.final(state).step_size), 20_000)))
         smallest.append(min(sizes) / sizes[-1])
     assert abs(np.mean(reached) - 0.8) < 0.03
@@ -74,9 +71,3 @@ def accepted(rng, step_size: float, number: int) -> np.ndarray:
     """Return the acceptance of some trajectories of chains."""
     error = step_size**2 * np.exp(SPREAD * rng.normal(size=number))
     return np.minimum(1, np.exp(-(error**2) / 2 - error * rng.normal(size=number)))
-
-
-@eqx.filter_jit
-def advance_by(adaptation, state, acceptance):
-    flag = jnp.asarray(False)
-    return adaptation.update(state, jnp.zeros((CHAINS, 3)), acceptance, flag, flag)
