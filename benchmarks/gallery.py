@@ -18,7 +18,7 @@ import pathlib
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pandas as pd
 
@@ -153,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--jobs", type=int)
+    parser.add_argument("--max-seconds", type=float, help="of one scene; what is drawn by then is kept")
     parser.add_argument("--prior", default=RunSettings().prior)
     parser.add_argument("--method", nargs="+", default=METHODS, choices=(*METHODS, *VARIANTS))
     parser.add_argument("--folder", type=pathlib.Path, help="of the study; a temporary one by default")
@@ -172,7 +173,7 @@ def main() -> None:
                     folder,
                     args.scenes,
                     GALLERY,
-                    settings_for(args.prior),
+                    replace(settings_for(args.prior), max_seconds=args.max_seconds),
                     methods=args.method,
                     workers=args.jobs,
                     progress=True,

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import click
 
-from scoresample.cli.options import as_settings, drawing_options, model_options, out_option, running_options
+from scoresample.cli.options import (
+    as_settings,
+    drawing_options,
+    max_seconds_option,
+    model_options,
+    out_option,
+    running_options,
+)
 from scoresample.cli.program import DONE, NOT_ALL_WELL
 from scoresample.errors import ConfigError
 
@@ -34,6 +41,7 @@ def bench() -> None:
 @click.option("--side", type=int, default=48, show_default=True, help="Of the images, pixels.")
 @click.option("--most", type=int, default=8, show_default=True, help="Largest number of sources in a scene.")
 @click.option("--jobs", type=int, help="Processes.  [default: one for every core]")
+@max_seconds_option
 @drawing_options
 @model_options
 @running_options

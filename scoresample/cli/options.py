@@ -50,11 +50,19 @@ def model_options(function: Callable) -> Callable:
     return function
 
 
+max_seconds_option = click.option(
+    "--max-seconds",
+    type=float,
+    default=_DEFAULTS.max_seconds,
+    metavar="S",
+    help="Time for one scene, until it is drawn; what is there by then is kept.  [default: any]",
+)
+
+
 def sampling_options(function: Callable) -> Callable:
     """Add what decides the draws, for how long, and which of them are kept."""
     for option in (
-        click.option("--max-seconds", type=float, default=_DEFAULTS.max_seconds, metavar="S",
-                     help="Time for one scene, until it is drawn; what is there by then is kept.  [default: any]"),
+        max_seconds_option,
         click.option("--starts", type=click.Choice(STARTS), default=_DEFAULTS.starts, show_default=True,
                      help="Where chains begin: around the MAP, or where climbs from draws of the prior end."),
         click.option("--images", type=click.Choice(IMAGES), default=_DEFAULTS.images, show_default=True,

@@ -3,7 +3,7 @@
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,7 +90,8 @@ def bench_blends(
     gallery
         `training.gallery.Gallery`; its defaults for None.
     settings
-        Of our own runs; ``seed`` decides their draws, not the scenes.
+        Of our own runs; ``seed`` decides their draws, not the scenes. A posterior whose ``max_seconds`` were over has
+        what was drawn, and says so in its status; it is not taken up again.
     methods
         Of `METHODS`, with ``:variant`` for one. By default `USUAL`, without those whose library is not installed.
     workers
@@ -116,7 +117,7 @@ def bench_blends(
     for name in methods:
         check_method(name)
     folder = Path(out)
-    check_study(folder, {"gallery": asdict(gallery), "run": asdict(settings)})
+    check_study(folder, {"gallery": asdict(gallery), "run": asdict(replace(settings, max_seconds=None))})
     missing = [
         (number, names)
         for number in range(num_scenes)

@@ -24,6 +24,7 @@ from scoresample.products.photometry import flux_samples, mean_object_images, ob
 from scoresample.products.pipeline_draws import sample_as_set
 from scoresample.products.pipeline_problem import prepare, prior_of, read_scene
 from scoresample.products.pipeline_settings import RunSettings
+from scoresample.samplers.endings import Deadline
 from scoresample.samplers.optimize import find_map
 
 START_VARIANTS = ("bright", "flat", "blobs")
@@ -97,7 +98,10 @@ def run_posterior(
     """
     uniform = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     posterior = lay_out(path, truth, settings, variant, uniform)
-    best = find_map(posterior, max_steps=settings.max_steps, progress=False)
+    deadline = Deadline(settings.max_seconds)
+    best = find_map(
+        posterior, max_steps=settings.max_steps, max_seconds=deadline.seconds_left, progress=False
+    )
     if best.status == "interrupted":
         raise KeyboardInterrupt
     images = object_images(posterior, best.position).objects
@@ -106,7 +110,7 @@ def run_posterior(
     notes = {"map": best.status, "map_steps": len(best.history.log_prob)}
     if not draw:
         return Found("done", estimates, notes)
-    draws = sample_as_set(key, posterior, settings, best.position)
+    draws = sample_as_set(key, posterior, settings, best.position, max_seconds=deadline.seconds_left)
     if draws.status == "interrupted":
         raise KeyboardInterrupt
     if draws.settings["num_kept"] < 2:

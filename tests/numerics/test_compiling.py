@@ -23,6 +23,17 @@ def test_the_numbers_are_those_of_plain_jit(jit):
     assert jit(function).__name__ == "function"
 
 
+@pytest.mark.parametrize("jit", [quick_jit, jit_to_run_once, eqx.filter_jit])
+def test_sums_of_products_are_right_in_large_arrays(jit):
+    """In jax 0.10.2 and 0.11.0 they are not, from the row 48 on, where a number is added to what is summed."""
+    rng = np.random.default_rng(0)
+    first, factor, rows = (
+        rng.normal(size=size).astype(np.float32) for size in (672, (672, 7), (100, 672, 7))
+    )
+    found = jit(lambda first, factor, rows: first + jnp.sum(factor * rows, axis=-1))(first, factor, rows)
+    np.testing.assert_allclose(found, first + np.sum(factor * rows, axis=-1), rtol=1e-4, atol=1e-4)
+
+
 def test_it_compiles_once_and_serves_as_a_method():
     traced = []
 

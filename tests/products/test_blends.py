@@ -1,5 +1,6 @@
 """A study of a gallery: tiny scenes from simulation to report, and a baseline's operator."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -96,6 +97,15 @@ def test_a_study_goes_on_with_more_methods_and_leaves_what_is_there(compared):
     report = bench_blends(folder, 3, TINY, SETTINGS, methods=["oracle"], workers=1)
     assert kept.stat().st_mtime_ns == before and scene_path(folder, 2).exists()
     assert report.table["scene"].nunique() == 3
+
+
+def test_a_scene_whose_time_is_over_says_so_in_the_same_study(compared):
+    folder, _ = compared
+    hurried = dataclasses.replace(SETTINGS, max_seconds=0.01)
+    report = bench_blends(folder, 2, TINY, hurried, methods=["posterior"], workers=1)
+    assert report.table["scene"].nunique() == 2  # both have a MAP
+    first, second = (found["status"] for found in read_results(folder, ["posterior"], 2))
+    assert first == "done" and second.startswith("out of time")
 
 
 def test_a_folder_of_another_study_and_bad_methods_are_refused(compared, tmp_path, monkeypatch):
