@@ -25,7 +25,7 @@ def test_the_numbers_are_those_of_plain_jit(jit):
 
 @pytest.mark.parametrize("jit", [quick_jit, jit_to_run_once, eqx.filter_jit])
 def test_sums_of_products_are_right_in_large_arrays(jit):
-    """In jax 0.10.2 and 0.11.0 they are not, from the row 48 on, where a number is added to what is summed."""
+    """In jax 0.10.2 they are not, from the row 48 on, where a number is added to what is summed."""
     rng = np.random.default_rng(0)
     first, factor, rows = (
         rng.normal(size=size).astype(np.float32) for size in (672, (672, 7), (100, 672, 7))
