@@ -96,9 +96,9 @@ def run_posterior(
 
     Variants have the same key, so that what differs is due to them.
     """
+    deadline = Deadline(settings.max_seconds)
     uniform = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     posterior = lay_out(path, truth, settings, variant, uniform)
-    deadline = Deadline(settings.max_seconds)
     best = find_map(
         posterior, max_steps=settings.max_steps, max_seconds=deadline.seconds_left, progress=False
     )
