@@ -11,6 +11,7 @@ from scoresample.cli.options import (
     model_options,
     out_option,
     running_options,
+    starts_option,
 )
 from scoresample.cli.program import DONE, NOT_ALL_WELL
 from scoresample.errors import ConfigError
@@ -42,6 +43,7 @@ def bench() -> None:
 @click.option("--most", type=int, default=8, show_default=True, help="Largest number of sources in a scene.")
 @click.option("--jobs", type=int, help="Processes.  [default: one for every core]")
 @max_seconds_option
+@starts_option
 @drawing_options
 @model_options
 @running_options

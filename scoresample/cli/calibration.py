@@ -4,7 +4,15 @@ from pathlib import Path
 
 import click
 
-from scoresample.cli.options import as_settings, drawing_options, model_options, out_option, running_options
+from scoresample.cli.options import (
+    as_settings,
+    drawing_options,
+    max_seconds_option,
+    model_options,
+    out_option,
+    running_options,
+    starts_option,
+)
 from scoresample.cli.program import DONE, NOT_ALL_WELL
 
 
@@ -17,6 +25,8 @@ from scoresample.cli.program import DONE, NOT_ALL_WELL
 @click.option("--scatter", type=float, default=0.3, show_default=True,
               help="Standard deviation of true fluxes around those of SCENE, as a part of them.")  # fmt: skip
 @click.option("--workers", type=int, help="Processes.  [default: one for every core]")
+@max_seconds_option
+@starts_option
 @drawing_options
 @model_options
 @running_options

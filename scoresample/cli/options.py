@@ -59,12 +59,20 @@ max_seconds_option = click.option(
 )
 
 
+starts_option = click.option(
+    "--starts",
+    type=click.Choice(STARTS),
+    default=_DEFAULTS.starts,
+    show_default=True,
+    help="Where chains begin: around the MAP, or where climbs from draws of the prior end.",
+)
+
+
 def sampling_options(function: Callable) -> Callable:
     """Add what decides the draws, for how long, and which of them are kept."""
     for option in (
         max_seconds_option,
-        click.option("--starts", type=click.Choice(STARTS), default=_DEFAULTS.starts, show_default=True,
-                     help="Where chains begin: around the MAP, or where climbs from draws of the prior end."),
+        starts_option,
         click.option("--images", type=click.Choice(IMAGES), default=_DEFAULTS.images, show_default=True,
                      help="Which draws of the images draws.nc keeps; thin is every tenth."),
     ):  # fmt: skip

@@ -167,7 +167,9 @@ def check_catalog(catalog: Catalog, observation: Observation) -> None:
             )
     _warn(some, "have their central pixel masked in some bands", "fluxes there hang on the pixels around.")
     _warn(
-        hidden, "are left without data by masks", "of these the prior alone is known, and no flux is given."
+        hidden,
+        "are left without data by masks",
+        "where their whole box has none the prior alone is known, and no flux is given.",
     )
 
 

@@ -13,7 +13,7 @@ from scoresample.diagnostics.convergence import chain_shape, unseen_fluxes
 from scoresample.diagnostics.hallucination import Images
 from scoresample.diagnostics.pixelwise import pixel_diagnostics
 from scoresample.errors import ConfigError, DataError
-from scoresample.models.priors import AbstractLogPrior
+from scoresample.models.priors import can_be_drawn
 from scoresample.models.priors_numpyro import DistributionPrior
 from scoresample.numerics.compiling import quick_jit
 from scoresample.samplers.base import Draws
@@ -114,7 +114,7 @@ def _add(
 
 def _prior_images(key: PRNGKeyArray, parameter: Parameter, num: int) -> Float[np.ndarray, "n y x"] | None:
     """Return images drawn from a prior, as they are seen; None where it cannot be drawn from."""
-    if not isinstance(parameter.prior, AbstractLogPrior):
+    if not can_be_drawn(parameter.prior, parameter.shape):
         return None
     drawn = parameter.prior.sample(key, parameter.shape, num)
     return np.asarray(jax.vmap(parameter.prior.to_seen)(drawn), np.float64)

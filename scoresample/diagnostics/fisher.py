@@ -1,18 +1,22 @@
 """Diagonals of negative Hessians with respect to images: of the likelihood, and of their prior."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.density.posterior import Position, Posterior
+from scoresample.diagnostics.probing import (
+    AbstractOperator,
+    Diagonals,
+    exact_diagonals,
+    probed_diagonals,
+)
 from scoresample.models.morphology import COORDINATE_SCALE, PixelMorphology, to_coordinate, to_morphology
 from scoresample.models.priors import AbstractPrior
 from scoresample.models.rendering import SourceGroup
 from scoresample.numerics.compiling import quick_jit
-
-BATCH = 16
-"""Probes of one draw in one compiled piece, between two looks at the error."""
 
 
 @quick_jit
@@ -70,73 +74,64 @@ def _responses(posterior: Posterior, group: SourceGroup, values) -> Float[Array,
     return jnp.maximum(sums, 0)  # rounding, where a pixel is not seen at all
 
 
+class _OfPrior(AbstractOperator):
+    """The negative Jacobian of a prior's score; points are images."""
+
+    prior: AbstractPrior
+
+    def product(self, point: Float[Array, "y x"], image: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        return -jax.jvp(self.prior.score, (point,), (image,))[1]
+
+
+class _OfLikelihood(AbstractOperator):
+    """The Gauss-Newton Hessian of the likelihood over what is sampled of one image; points are positions."""
+
+    posterior: Posterior
+    index: int = eqx.field(static=True)
+    name: str = eqx.field(static=True)
+
+    def product(self, point: Position, image: Float[Array, "y x"]) -> Float[Array, "y x"]:
+        likelihood = self.posterior.likelihood
+        factor = self.posterior.brightness(point)[:, self.index, None] * likelihood.root_weight
+
+        def seen(value):
+            values = self.posterior.values({**point, self.name: value})
+            return factor * likelihood.columns(values, unit_flux=False)[self.index]
+
+        _, pull_back = jax.vjp(seen, point[self.name])
+        return pull_back(jax.jvp(seen, (point[self.name],), (image,))[1])[0]
+
+
 def prior_diagonal(
     key: PRNGKeyArray,
     prior: AbstractPrior,
     u: Float[Array, "draw y x"],
     relative_error: float,
     max_probes: int,
-) -> tuple[Float[np.ndarray, "draw y x"], Float[np.ndarray, "y x"], int, bool]:
-    r"""Return the diagonal of the negative Jacobian of a prior's score at each draw.
+) -> Diagonals:
+    """Return the diagonal of the negative Jacobian of a prior's score at each draw.
 
-    Exact where the prior has ``precision_diagonal``. Otherwise :math:`E[z \odot (-J z)]` over Rademacher
-    probes z, until the error of the mean over draws is ``relative_error`` (root mean squares over pixels) or
-    the probes are used up; by unit vectors, and exact, once that is the cheaper way.
-
-    Returns
-    -------
-    The diagonals, the standard error of their mean over draws that the probes leave, the number of probes over
-    all draws, and whether the error is as small as was asked for.
+    Exact where the prior has ``precision_diagonal``, else by `probed_diagonals`.
     """
-    num_draws, size = len(u), u[0].size
     constant = prior.precision_diagonal()
     if constant is not None:
-        return np.broadcast_to(np.asarray(constant, np.float64), u.shape), np.zeros(u.shape[1:]), 0, True
-    products, count = [], 0
-    while True:
-        key, key_batch = jax.random.split(key)
-        products.append(np.asarray(_probe(prior, u, key_batch), np.float64))
-        count += BATCH * num_draws
-        diagonals, error = _estimate(np.concatenate(products, axis=1))
-        remaining = _rms(error) / (relative_error * _rms(diagonals.mean(axis=0)))
-        if remaining <= 1 or count >= max_probes:
-            break
-        if size * num_draws <= min(max_probes, count * (remaining**2 - 1)):
-            exact = np.asarray(_all_pixels(prior, u), np.float64).reshape(u.shape)
-            return exact, np.zeros(u.shape[1:]), 0, True
-    return diagonals.reshape(u.shape), error.reshape(u.shape[1:]), count, bool(remaining <= 1)
+        return exact_diagonals(np.broadcast_to(np.asarray(constant, np.float64), u.shape))
+    return probed_diagonals(key, _OfPrior(prior), u, u.shape[1:], relative_error, max_probes)
 
 
-def _estimate(products: Float[np.ndarray, "draw probe n"]):
-    """Return the mean over probes, and the standard error of the mean over probes and draws."""
-    variance = products.var(axis=1, ddof=1) / products.shape[1]
-    return products.mean(axis=1), np.sqrt(variance.sum(axis=0)) / len(products)
+def sampled_diagonal(
+    key: PRNGKeyArray,
+    posterior: Posterior,
+    positions: Position,
+    index: int,
+    relative_error: float,
+    max_probes: int,
+) -> Diagonals:
+    r"""Return the diagonal of :math:`J^T F_{like} J` of the image of one source, at each position.
 
-
-def _rms(values: Float[np.ndarray, " n"]) -> float:
-    return float(np.sqrt(np.mean(values**2)))
-
-
-def _product(prior: AbstractPrior, u: Float[Array, "y x"], probe: Float[Array, " n"]) -> Float[Array, " n"]:
-    return -jax.jvp(prior.score, (u,), (probe.reshape(u.shape),))[1].ravel()
-
-
-@quick_jit
-def _probe(
-    prior: AbstractPrior, u: Float[Array, "draw y x"], key: PRNGKeyArray
-) -> Float[Array, "draw probe n"]:
-    def one(arguments):
-        image, key = arguments
-        probes = jax.random.rademacher(key, (BATCH, image.size), image.dtype)
-        return jax.lax.map(lambda z: z * _product(prior, image, z), probes)
-
-    return jax.lax.map(one, (u, jax.random.split(key, len(u))))
-
-
-@quick_jit
-def _all_pixels(prior: AbstractPrior, u: Float[Array, "draw y x"]) -> Float[Array, "draw n"]:
-    def entry(image, index):
-        unit = jnp.zeros(image.size, image.dtype).at[index].set(1)
-        return _product(prior, image, unit)[index]
-
-    return jax.lax.map(lambda image: jax.lax.map(lambda i: entry(image, i), jnp.arange(image.size)), u)
+    With :math:`J = dD/du` of a prior that hides its noise: scenes show :math:`D(u)`, each pixel of which has many of u.
+    """
+    name = f"{posterior.scene.sources[index].name}.image"
+    operator = _OfLikelihood(posterior.for_compilation(), index, name)
+    shape = positions[name].shape[1:]
+    return probed_diagonals(key, operator, positions, shape, relative_error, max_probes)

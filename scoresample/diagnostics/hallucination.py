@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from scoresample.density.posterior import Position, Posterior
-from scoresample.diagnostics.fisher import likelihood_diagonals, prior_diagonal
+from scoresample.diagnostics.fisher import likelihood_diagonals, prior_diagonal, sampled_diagonal
+from scoresample.diagnostics.probing import exact_diagonals
 from scoresample.errors import ConfigError, DataError, ScoresampleWarning
 from scoresample.models.morphology import to_morphology
 from scoresample.numerics.spread import spread_indices
@@ -36,7 +37,10 @@ class Hallucination(NamedTuple):
     confidence_error
         Its standard error, likewise.
     num_probes
-        Random probes of each prior, over all draws; zero where its diagonal is exact.
+        Random probes of each image, over all draws; zero where both diagonals are exact.
+    light_from_data
+        The mean of ``data_share`` over the light of an object, between 0 and 1, by its name; NaN for one without a
+        free image.
     """
 
     difference: Images
@@ -46,6 +50,7 @@ class Hallucination(NamedTuple):
     confidence: dict[str, float]
     confidence_error: dict[str, float]
     num_probes: dict[str, int]
+    light_from_data: dict[str, float]
 
     @property
     def data_share(self) -> Images:
@@ -54,11 +59,7 @@ class Hallucination(NamedTuple):
         Where data are faint, ``difference`` follows the prior's own diagonal, which varies severalfold over a box; the
         share is near 0 where there are no data, whatever the prior. A prior that bends the other way counts as none.
         """
-        known = {name: like + np.maximum(self.prior[name], 0) for name, like in self.likelihood.items()}
-        return {
-            name: np.divide(like, known[name], where=known[name] > 0, out=np.zeros_like(like))
-            for name, like in self.likelihood.items()
-        }
+        return {name: _share_of_data(like, self.prior[name]) for name, like in self.likelihood.items()}
 
 
 def hallucination_score(
@@ -78,7 +79,8 @@ def hallucination_score(
     with F the negative Hessian in the coordinate u, averaged over draws. Priors are densities over u, so that no
     log-Jacobian is missing: one over S = T(u) would need it. Under `LogGaussianMorphologyPrior` both diagonals are in
     w, where it is a Gaussian and samplers move; under
-    `ProfileMorphologyPrior` they are of the scatter about the profile, given the profile. An object of several
+    `ProfileMorphologyPrior` they are of the scatter about the profile, given the profile; under a prior that hides
+    its noise, of the image with noise, of which scenes show the galaxy. An object of several
     components has the sum of their gammas. Stars and profiles have no pixels that could be made up, and fixed images
     nothing to learn: their gamma is NaN.
 
@@ -90,15 +92,17 @@ def hallucination_score(
     with K the difference kernel, sub-pixel shift included, and A the most probable fluxes. This is the
     diagonal of the Gauss-Newton Hessian of the rendered scene for a fixed scale a, as in the source: the gauge
     in which a brighter pixel is more light, rather than light taken from all others. It leaves out what the
-    full Hessian adds, residuals times the curvature S'' of the coordinate, whose expectation is zero.
+    full Hessian adds, residuals times the curvature S'' of the coordinate, whose expectation is zero. Where the
+    prior hides its noise every pixel of the galaxy has many of the image, and the diagonal is found by probes.
 
     *Prior*: exact where the prior has ``precision_diagonal``. Otherwise Hutchinson's estimate, from Jacobian
     products of the score with Rademacher probes, or unit vectors for all pixels where that costs no more.
 
     Both are diagonals: how well a pixel is known given all others, other sources included. A smooth prior knows a
-    pixel well from its neighbours, so gammas are often negative; they order objects rather than test them. Gamma grows
-    with S/N, as the flux squared for a given shape. Neighbours hardly lower it: they are among all that is given, and
-    count only where they change the fit of flux and shape. `data_modes` leaves them free and tells of blends.
+    pixel well from its neighbours, so gammas are often negative. Gamma grows with S/N, as the flux squared, for a
+    given shape; between objects the prior's part, which shapes and boxes decide, may count for more. What compares them
+    is ``light_from_data``. Neighbours hardly lower either: they are among all that is given, and count only where they
+    change the fit of flux and shape. `data_modes` leaves them free and tells of blends.
 
     Parameters
     ----------
@@ -109,8 +113,8 @@ def hallucination_score(
     draws
         Draws, of which ``num_draws`` spread over all are used; a `MAPResult`; or one position.
     relative_error
-        Probes are added until the root mean square over pixels of the error of the prior's diagonal is this
-        fraction of that of the diagonal.
+        Probes are added until the root mean square over pixels of the error of a diagonal is this fraction of that of
+        the diagonal.
     max_probes
         Products of one image at most, over all draws; a warning says where they did not suffice.
     num_draws
@@ -138,11 +142,13 @@ def hallucination_score(
     positions = positions_of(draws, num_draws)
     posterior.check_position(jax.tree.map(lambda leaf: leaf[0], positions))
     free = {p.name: p for p in posterior.parameters}
-    images = [source for source in posterior.scene.sources if f"{source.name}.image" in free]
+    images = [(k, s) for k, s in enumerate(posterior.scene.sources) if f"{s.name}.image" in free]
     known = likelihood_diagonals(posterior.for_compilation(), positions) if images else {}
-    hall = Hallucination({}, {}, {}, {}, {}, {}, {})
+    hall = Hallucination({}, {}, {}, {}, {}, {}, {}, {})
     gammas = {name: [] for name in posterior.scene.objects}
-    for source, key_probes in zip(images, jax.random.split(key, max(len(images), 1)), strict=False):
+    lights = {name: [] for name in posterior.scene.objects}
+    keys = jax.random.split(key, max(len(images), 1))
+    for (index, source), key_probes in zip(images, keys, strict=False):
         name, (like, u) = source.name, known[source.name]
         parameter, over = free[f"{name}.image"], positions[f"{name}.image"]
         image_prior = parameter.prior.of_coordinate()
@@ -151,27 +157,49 @@ def hallucination_score(
             over = jax.vmap(parameter.prior.of_pixels)(over)
         elif image_prior.has_map:
             over = u
-        prior, probe_error, hall.num_probes[name], enough = prior_diagonal(
-            key_probes, image_prior, over, relative_error, max_probes
-        )
-        if not enough:
+        asked = relative_error, max_probes
+        prior = prior_diagonal(key_probes, image_prior, over, *asked)
+        data = exact_diagonals(like)
+        if parameter.prior.hides_noise:
+            key_data = jax.random.fold_in(key_probes, 1)
+            data = sampled_diagonal(key_data, posterior, positions, index, *asked)
+        hall.num_probes[name] = prior.num_probes + data.num_probes
+        if not (prior.enough and data.enough):
             warnings.warn(
-                f"{hall.num_probes[name]} probes leave the prior's curvature of {name!r} an error above "
+                f"{hall.num_probes[name]} probes leave the curvature of {name!r} an error above "
                 f"{relative_error:.0%}; raise max_probes or relative_error.",
                 ScoresampleWarning,
                 stacklevel=2,
             )
         morphology = np.asarray(to_morphology(u), np.float64)
-        change = prior - np.asarray(like, np.float64)
+        change, probe_error = prior.values - data.values, np.hypot(prior.error, data.error)
         hall.difference[name] = change.mean(axis=0)
-        hall.prior[name] = prior.mean(axis=0)
-        hall.likelihood[name] = np.asarray(like, np.float64).mean(axis=0)
+        hall.prior[name] = prior.values.mean(axis=0)
+        hall.likelihood[name] = data.values.mean(axis=0)
         hall.standard_error[name] = _error_of_mean(change) if len(change) > 1 else probe_error
+        light = np.maximum(morphology, 0)
+        told = light * _share_of_data(data.values, prior.values)
+        lights[source.object_name].append((told.sum(axis=(1, 2)), light.sum(axis=(1, 2))))
         gamma = -np.sum(change * morphology, axis=(1, 2))
         gammas[source.object_name].append((gamma, np.sqrt(np.sum((probe_error * morphology[0]) ** 2))))
     for name, components in gammas.items():
         hall.confidence[name], hall.confidence_error[name] = _grade(components)
+        hall.light_from_data[name] = _mean_share(lights[name])
     return hall
+
+
+def _share_of_data(like, prior):
+    """Return the part of what is known that is the data's, 0 where nothing is."""
+    known = like + np.maximum(prior, 0)
+    return np.divide(like, known, where=known > 0, out=np.zeros_like(like))
+
+
+def _mean_share(components: list) -> float:
+    """Return the part of an object's light that data tell, from that of its components and their light, per draw."""
+    if not components:
+        return np.nan
+    told, light = np.sum(components, axis=0)
+    return float(np.mean(told / light))
 
 
 def _error_of_mean(values):

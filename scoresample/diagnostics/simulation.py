@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scoresample.density.posterior import Position, Posterior
 from scoresample.errors import ConfigError, DataError, ScoreOnlyError
 from scoresample.models.morphology import to_morphology
+from scoresample.models.priors import can_be_drawn
 from scoresample.models.priors_numpyro import FlatPrior
 
 _LEAST_LIGHT, _NUM_GALAXIES, _MAX_TRIES = 0.25, 64, 1000
@@ -32,7 +33,7 @@ def check_can_be_drawn(posterior: Posterior) -> None:
     ScoreOnlyError
         For a prior that has only a score.
     ConfigError
-        For a prior that is flat.
+        For a prior that is flat, or whose ``sample`` is not implemented.
     """
     what = "calibration draws the truth from the prior, but"
     for parameter in posterior.parameters:
@@ -43,6 +44,11 @@ def check_can_be_drawn(posterior: Posterior) -> None:
             )
         if isinstance(parameter.prior, FlatPrior):
             raise ConfigError(f"{what} {parameter.name!r} has a flat one; give it a proper prior.")
+        if not can_be_drawn(parameter.prior, parameter.shape):
+            raise ConfigError(
+                f"{what} {parameter.name!r} has prior {parameter.prior.name!r}, which has no samples; give it one that "
+                "has, or implement its method sample."
+            )
     prior = posterior.flux_prior
     background_is_flat = posterior.likelihood.background and prior.background is None
     if prior.is_flat or background_is_flat:

@@ -223,3 +223,14 @@ class AbstractLogPrior(AbstractPrior):
     def score(self, value: Float[Array, "..."]) -> Float[Array, "..."]:
         """Return the gradient of ``log_prob``."""
         return jax.grad(self.log_prob)(value)
+
+
+def can_be_drawn(prior: AbstractPrior, shape: tuple[int, ...]) -> bool:
+    """Return whether a prior has draws: not of a score alone, and not where ``sample`` is not implemented."""
+    if not isinstance(prior, AbstractLogPrior):
+        return False
+    try:
+        jax.eval_shape(lambda key: prior.sample(key, shape, 1), jax.random.key(0))
+    except NotImplementedError:
+        return False
+    return True

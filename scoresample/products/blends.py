@@ -15,7 +15,9 @@ from scoresample.errors import ConfigError, is_failure, one_line
 from scoresample.products.archive import save_report
 from scoresample.products.blends_constrained import run_constrained
 from scoresample.products.blends_files import (
+    FAILED,
     check_study,
+    is_done,
     read_results,
     result_file,
     scene_path,
@@ -121,7 +123,7 @@ def bench_blends(
     missing = [
         (number, names)
         for number in range(num_scenes)
-        if (names := tuple(name for name in methods if not result_file(folder, name, number).exists()))
+        if (names := tuple(name for name in methods if not is_done(folder, name, number)))
     ]
     with tqdm(
         total=num_scenes, initial=num_scenes - len(missing), desc="scenes", disable=not progress
@@ -170,7 +172,7 @@ def keep_blend(study: Study, item: tuple[int, tuple[str, ...]]) -> int:
         except Exception as error:
             if not is_failure(error):
                 raise
-            found = Found(f"failed: {one_line(error)}", {})
+            found = Found(f"{FAILED}: {one_line(error)}", {})
         rows = {label: measure(estimate, truth) for label, estimate in found.estimates.items()}
         about = {"scene": number, "method": name, "status": found.status, "notes": found.notes}
         about |= {

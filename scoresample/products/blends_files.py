@@ -13,6 +13,9 @@ from scoresample.products.blends_plots import plot_errors, plot_intervals
 from scoresample.products.pipeline_report import versions
 from scoresample.products.plain import plain
 
+FAILED = "failed"
+"""How the status of a method begins that made nothing of a scene."""
+
 SETTINGS, REPORT, TABLE = "settings.json", "blends.json", "blends.csv"
 ERRORS, INTERVALS = "blends.png", "intervals.png"
 
@@ -25,6 +28,12 @@ def scene_path(folder: Path, number: int) -> Path:
 def result_file(folder: Path, method: str, number: int) -> Path:
     """Return where it is kept what a method made of a scene."""
     return folder / "results" / method.replace(":", "-") / f"{number:05d}.json"
+
+
+def is_done(folder: Path, method: str, number: int) -> bool:
+    """Return whether it is kept what a method made of a scene; one that failed is tried again."""
+    path = result_file(folder, method, number)
+    return path.exists() and not _read(path)["status"].startswith(FAILED)
 
 
 def check_study(folder: Path, about: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from scoresample.models.scene import Scene
 from scoresample.models.source import Source, make_source
 from scoresample.products.blends_scene import Estimate, Found, Truth, from_draws, from_normal
 from scoresample.products.photometry import flux_samples, mean_object_images, object_images
-from scoresample.products.pipeline_draws import sample_as_set
+from scoresample.products.pipeline_draws import sample_around
 from scoresample.products.pipeline_problem import prepare, prior_of, read_scene
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.endings import Deadline
@@ -110,7 +110,7 @@ def run_posterior(
     notes = {"map": best.status, "map_steps": len(best.history.log_prob)}
     if not draw:
         return Found("done", estimates, notes)
-    draws = sample_as_set(key, posterior, settings, best.position, max_seconds=deadline.seconds_left)
+    draws = sample_around(key, posterior, settings, best.position, deadline)
     if draws.status == "interrupted":
         raise KeyboardInterrupt
     if draws.settings["num_kept"] < 2:

@@ -18,8 +18,8 @@ from scoresample.diagnostics.simulation import check_can_be_drawn, least_light
 from scoresample.errors import ConfigError
 from scoresample.products.calibration_files import (
     check_settings,
+    is_done,
     read_scene,
-    scene_file,
     write_calibration,
 )
 from scoresample.products.calibration_workers import Task, simulate_scenes
@@ -111,7 +111,7 @@ def calibrate(
         str(truth_from),
     )
     check_settings(folder, about)
-    missing = [k for k in range(num_scenes) if not scene_file(folder, k).exists()]
+    missing = [k for k in range(num_scenes) if not is_done(folder, k)]
     with tqdm(
         total=num_scenes, initial=num_scenes - len(missing), desc="scenes", disable=not progress
     ) as bar:

@@ -12,6 +12,9 @@ from scoresample.products.calibration_plots import plot_calibration
 from scoresample.products.pipeline_report import versions
 from scoresample.products.plain import plain
 
+FAILED = "failed"
+"""How the status of a scene begins of which nothing came."""
+
 SETTINGS, REPORT, PICTURE = "settings.json", "calibration.json", "calibration.png"
 
 
@@ -23,6 +26,11 @@ def scene_file(folder: Path, number: int) -> Path:
 def read_scene(folder: Path, number: int) -> dict[str, Any]:
     """Return what was kept of a scene; raises `FileFormatError` for a file that is not complete."""
     return _read(scene_file(folder, number))
+
+
+def is_done(folder: Path, number: int) -> bool:
+    """Return whether a scene is kept; one that failed is tried again."""
+    return scene_file(folder, number).exists() and not read_scene(folder, number)["status"].startswith(FAILED)
 
 
 def check_settings(folder: Path, about: Mapping[str, Any]) -> None:

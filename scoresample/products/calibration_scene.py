@@ -17,9 +17,10 @@ from scoresample.diagnostics.tarp import tarp_value
 from scoresample.diagnostics.verdict import diagnose
 from scoresample.numerics.spread import spread_indices
 from scoresample.products.photometry import blendedness, mean_object_images
-from scoresample.products.pipeline_draws import sample_as_set
+from scoresample.products.pipeline_draws import sample_around
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.base import Draws
+from scoresample.samplers.endings import Deadline
 from scoresample.samplers.optimize import find_map
 
 NUM_RANKED = 63
@@ -81,10 +82,13 @@ def simulate_scene(
     truth = draw_truth(key_truth, truth_from, least)
     exact = quantities(truth_from.for_compilation(), truth.position, truth.amplitudes)
     posterior = with_images(model, observe(key_noise, truth_from, truth.images))
-    best = find_map(posterior, max_steps=settings.max_steps, progress=False)
+    deadline = Deadline(settings.max_seconds)
+    best = find_map(
+        posterior, max_steps=settings.max_steps, max_seconds=deadline.seconds_left, progress=False
+    )
     if best.status == "interrupted":
         raise KeyboardInterrupt
-    draws = sample_as_set(key_sample, posterior, settings, best.position)
+    draws = sample_around(key_sample, posterior, settings, best.position, deadline)
     if draws.status == "interrupted":
         raise KeyboardInterrupt
     uniform = np.random.default_rng(np.asarray(jax.random.key_data(key_rank)))

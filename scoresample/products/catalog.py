@@ -42,8 +42,9 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
     draws
         Of a `Posterior`.
     hall
-        From `hallucination_score`: its ``confidence`` and ``confidence_error`` hold one number for each object, by
-        name or in the order of ``scene.objects``. None leaves the columns NaN, with ``flag_noConfidence``.
+        From `hallucination_score`: its ``confidence``, ``confidence_error`` and ``light_from_data`` hold one number for
+        each object, by name or in the order of ``scene.objects``. None leaves the columns NaN, with
+        ``flag_noConfidence``.
     diagnosis
         From `diagnose`, where other thresholds than its own are wanted.
 
@@ -62,7 +63,10 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
     """
     posterior = _posterior(draws)
     frame, scene = posterior.observation.frame, posterior.scene
-    confidence, confidence_error = _confidence(hall, scene.objects)
+    confidence, confidence_error, light_from_data = (
+        _by_object(hall, field, scene.objects)
+        for field in ("confidence", "confidence_error", "light_from_data")
+    )
     num_draws = int(np.prod(chain_shape(draws)))
     if num_draws == 0:
         return failed_catalog(
@@ -85,6 +89,7 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
         "blendedness": blendedness(mean_object_images(draws).objects),
         "confidence": confidence,
         "confidenceErr": confidence_error,
+        "lightFromData": light_from_data,
         **mixing,
         "nDraws": np.full(len(scene.objects), num_draws),
         "status": np.where(unseen.all(axis=1), PRIOR_ONLY, draws.status),
@@ -138,6 +143,7 @@ def failed_catalog(
         "blendedness": nan,
         "confidence": nan,
         "confidenceErr": nan,
+        "lightFromData": nan,
         "rhatMax": nan,
         "essMin": nan,
         "nDraws": np.zeros(num, int),
@@ -228,14 +234,9 @@ def _mixing(diagnosis: Diagnosis, scene: Scene, frame: Frame) -> dict[str, np.nd
     }
 
 
-def _confidence(hall: Any, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return gamma and its error, each (object,)."""
-    if hall is None:
-        return np.full(len(names), np.nan), np.full(len(names), np.nan)
-    return _by_object(hall, "confidence", names), _by_object(hall, "confidence_error", names)
-
-
 def _by_object(hall: Any, field: str, names: Sequence[str]) -> Float[np.ndarray, " object"]:
+    if hall is None:
+        return np.full(len(names), np.nan)
     given = getattr(hall, field)
     if isinstance(given, Mapping):
         return np.array([float(given.get(name, np.nan)) for name in names])

@@ -21,8 +21,15 @@ PLAIN = {
     "dec": ("pos.eq.dec;meta.main", "Declination, ICRS"),
     "flux_Cov": ("stat.covariance", "Posterior covariance between bands, in the order of the header's bands"),
     "blendedness": ("stat.value", "1 - S_k.S_k / S.S_k of the posterior mean images"),
-    "confidence": ("stat.value", "How far data rather than prior hold the shape; higher is better"),
+    "confidence": (
+        "stat.value",
+        "Gamma: what data know of pixels, minus what the prior knows, times light",
+    ),
     "confidenceErr": ("stat.error", "Standard error of the confidence: from the scatter between draws"),
+    "lightFromData": (
+        "stat.value",
+        "Part of what is known of the object's pixels that is known from data, a mean over its light: 0 to 1",
+    ),
     "rhatMax": ("stat.value", "Largest split R-hat of the object's fluxes"),
     "essMin": ("stat.value", "Smallest effective sample size, bulk or tail, of the object's fluxes"),
     "nDraws": ("meta.number", "Posterior draws behind this row"),

@@ -121,7 +121,7 @@ def begin(
 
     None where chains begin around the MAP. ``deadline`` is that of the scene.
     """
-    if settings.starts == "map" or settings.sampler == "laplace":  # which has no chains
+    if not _are_dispersed(settings):
         return None
     path, num, key = folder / STARTS, settings.chains, keys_of(problem, settings)[3]
     mark = fingerprint(key, best.position, num)
@@ -166,6 +166,28 @@ def sample_as_set(
         progress=progress,
         checkpoint=checkpoint,
     )
+
+
+def sample_around(
+    key: PRNGKeyArray, posterior: Posterior, settings: RunSettings, position: Position, deadline: Deadline
+) -> Draws:
+    """Draw as a run does from a MAP on, and keep nothing on the way."""
+    start = position
+    if _are_dispersed(settings):
+        start = dispersed_starts(
+            jax.random.fold_in(key, 1),
+            posterior,
+            position,
+            settings.chains,
+            max_seconds=deadline.seconds_left,
+            progress=False,
+        ).positions
+    return sample_as_set(key, posterior, settings, start, max_seconds=deadline.seconds_left)
+
+
+def _are_dispersed(settings: RunSettings) -> bool:
+    """Return whether chains begin in places of their own; draws of `Laplace` are no chains."""
+    return settings.starts != "map" and settings.sampler != "laplace"
 
 
 def keys_of(problem: Problem, settings: RunSettings):

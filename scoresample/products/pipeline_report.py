@@ -63,6 +63,7 @@ def make_report(
         "background": _background(draws, frame.bands),
         "fluxes": _fluxes(draws, problem.catalog),
         "confidence": None if hall is None else hall.confidence,
+        "light_from_data": None if hall is None else hall.light_from_data,
         "model": str(posterior),
         "noise_estimated": posterior.observation.noise_estimated,
         "settings": draws.settings,

@@ -58,7 +58,8 @@ def sample_scene(
 def diagnose_scene(path: str | Path, out: str | Path) -> Diagnosis:
     """Judge ``draws.nc`` and write ``report.json`` and ``report.html``.
 
-    Whether images have mixed is judged where all draws of them were kept, and whether they fit where any were.
+    Whether images have mixed is judged where all draws of them were kept; whether they fit, and what of them the prior
+    made up, where any were.
     """
     folder = Path(out)
     with noting_warnings() as warned:
@@ -67,11 +68,13 @@ def diagnose_scene(path: str | Path, out: str | Path) -> Diagnosis:
         best = load_map(folder / MAP, problem.posterior, problem.provenance, stored.run)
         draws = restore_draws(stored, problem.posterior, problem.provenance, images=False)
         diagnosis = diagnose(draws)
-        check = None
+        check = hall = None
         if stored.has_images(parameter.name for parameter in problem.posterior.parameters):
             whole = restore_draws(stored, problem.posterior, problem.provenance, images=True)
             check = check_fit(problem, stored.run, whole, folder)
-    save_report(folder / REPORT, make_report(problem, best, draws, diagnosis, check, None, {}, warned))
+            hall = score_hallucination(problem, stored.run, whole)
+            picture_hallucination(problem, whole, hall, folder)
+    save_report(folder / REPORT, make_report(problem, best, draws, diagnosis, check, hall, {}, warned))
     write_page(folder)
     return diagnosis
 

@@ -142,11 +142,12 @@ def _fluxes(report: Mapping[str, Any]) -> str:
         else plus_minus(row["mean"], row["sd"])
         for row in rows
     }
-    confidence = report["confidence"] or {}
-    head = ["object", *bands, *(["confidence"] if confidence else [])]
+    found = {"confidence": report["confidence"], "light from data": report.get("light_from_data")}
+    found = {name: numbers for name, numbers in found.items() if numbers}
+    head = ["object", *bands, *found]
     body = [
         [name, *(cells[name, band] for band in bands),
-         *([_number(confidence.get(name))] if confidence else [])]
+         *(_number(numbers.get(name)) for numbers in found.values())]
         for name in dict.fromkeys(row["object"] for row in rows)
     ]  # fmt: skip
     unit = report["flux_unit"] or "the unit of the images"

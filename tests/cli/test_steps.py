@@ -46,7 +46,13 @@ def test_steps_one_at_a_time_lead_to_what_run_writes(scoresample, tiny, finished
     for rows in zip(*(report["fit"]["bands"] for report in reports), strict=True):
         assert rows[0].pop("band") == rows[1].pop("band")
         assert rows[0] == pytest.approx(rows[1], rel=1e-3)  # fluxes drawn with one key, of the same draws
-    assert (tmp_path / "report.html").read_text().count("data:image/png") == 2
+    for what in ("confidence", "light_from_data"):
+        one, two = ({k: v for k, v in report[what].items() if v is not None} for report in reports)
+        assert one == pytest.approx(two, rel=1e-3) and one
+    pictures = [
+        (folder / "report.html").read_text().count("data:image/png") for folder in (tmp_path, finished[0])
+    ]
+    assert pictures == [3, 3]
     for rows in zip(*(report["fluxes"] + report["verdict"]["table"] for report in reports), strict=True):
         assert rows[0] == pytest.approx(rows[1])  # stored arrays lie otherwise in memory, and sum otherwise
 
@@ -147,7 +153,7 @@ def same_catalogs(one, two, *, images_alike):
     for name in tables[0].colnames:
         if name == "confidenceErr" and not images_alike:
             continue  # the scatter of other draws
-        from_images = name in ("blendedness", "confidence")
+        from_images = name in ("blendedness", "confidence", "lightFromData")
         a, b = (np.asarray(getattr(table[name], "value", table[name])) for table in tables)
         if from_images and not images_alike:
             np.testing.assert_allclose(a, b, rtol=0.5, err_msg=name)

@@ -113,8 +113,13 @@ def test_images_of_a_transformed_distribution_are_drawn_in_their_own_coordinate(
     np.testing.assert_allclose(np.mean(gain.pixels["galaxy_0"]), wide / narrow, rtol=0.05)
 
 
-def test_a_prior_known_by_its_score_alone_has_no_gain(score_only):
-    hidden = score_only(load_gaussian_prior().for_shape((7, 7)))
+@pytest.mark.parametrize("kind", ["score alone", "improper"])
+def test_a_prior_without_draws_has_no_gain(score_only, kind):
+    hidden = (
+        score_only(load_gaussian_prior().for_shape((7, 7)))
+        if kind == "score alone"
+        else dist.ImproperUniform(dist.constraints.real, (), (7, 7))
+    )
     posterior = make_posterior(priors={"galaxy_0.image": hidden})
     gain = data_gain(jax.random.key(0), make_draws(posterior, 1), num_prior=10)
     assert np.isnan(gain.pixels["galaxy_0"]).all() and np.isfinite(gain.pixels["galaxy_1"]).all()

@@ -9,9 +9,11 @@ import scipy.stats
 
 from scoresample.data.observation import make_observation
 from scoresample.density.posterior import Posterior
-from scoresample.diagnostics.fisher import BATCH, prior_diagonal
+from scoresample.diagnostics import probing
+from scoresample.diagnostics.fisher import likelihood_diagonals, prior_diagonal
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.errors import ConfigError, DataError, PositionError, ScoresampleWarning
+from scoresample.models.gaussian_image import GaussianImagePrior
 from scoresample.models.gaussian_prior import load_gaussian_prior
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.log_gaussian_prior import from_logarithm, load_log_gaussian_prior
@@ -20,6 +22,7 @@ from scoresample.models.profile_prior import load_profile_prior
 from scoresample.models.profile_shape import NUM_SHAPE, amplitude_of
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
+from scoresample.models.score_prior import ScorePrior
 from scoresample.models.source import make_source
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPHistory, MAPResult
@@ -221,7 +224,7 @@ def probe_z(prior, exact, seed):
     u = jnp.broadcast_to(mean, (3, *mean.shape))
     diagonals, error, count, enough = prior_diagonal(jax.random.key(seed), prior, u, 0.3, 400)
     assert enough
-    assert 0 < count < 400 + 3 * BATCH
+    assert 0 < count < 400 + 3 * probing.BATCH
     return (diagonals.mean(axis=0) - exact) / np.maximum(error, 1e-9)
 
 
@@ -261,6 +264,57 @@ def test_score_only_priors_are_graded_too(scene_and_observation, position, hall,
     assert np.all(rough.standard_error["galaxy_0"] > 0)
 
 
+class Blurred(GaussianImagePrior):
+    """A prior of whose images scenes show a blur, as of one that hides its noise."""
+
+    @property
+    def hides_noise(self):
+        return True
+
+    def to_seen(self, value):
+        return 0.5 * value + 0.3 * jnp.roll(value, 1, axis=0) + 0.2 * jnp.roll(value, 1, axis=1)
+
+
+def test_likelihood_is_over_what_is_sampled_where_a_prior_hides_its_noise(scene_and_observation, position):
+    """Scenes show D(u); the prior's curvature is over u, and so has the data's to be."""
+    gaussian_prior = load_gaussian_prior().for_shape((9, 9))
+    prior = Blurred(gaussian_prior.mean, gaussian_prior.root, gaussian_prior.noise_level)
+    posterior = Posterior(*scene_and_observation, center=None, image=None, priors={"galaxy_0.image": prior})
+    mine = {"galaxy_0.image": position["galaxy_0.image"]}
+    scale = posterior.brightness(mine)[:, 0]
+
+    def whitened_model(u):
+        columns = posterior.likelihood.columns(posterior.values({"galaxy_0.image": u}), unit_flux=False)
+        return scale[:, None] * columns[0] * posterior.likelihood.root_weight
+
+    jacobian = np.asarray(jax.jit(jax.jacfwd(whitened_model))(mine["galaxy_0.image"]), float)
+    dense = np.sum(jacobian**2, axis=(0, 1))
+    exact = hallucination_score(jax.random.key(0), posterior, mine, relative_error=1e-3)
+    np.testing.assert_allclose(exact.likelihood["galaxy_0"], dense, rtol=1e-3, atol=1e-4 * dense.max())
+    assert exact.num_probes["galaxy_0"] == 0  # unit vectors
+    probed = hallucination_score(jax.random.key(0), posterior, mine, relative_error=0.5)
+    z = (probed.likelihood["galaxy_0"] - dense) / np.maximum(probed.standard_error["galaxy_0"], 1e-9)
+    assert probed.num_probes["galaxy_0"] > 0
+    assert np.sqrt(np.mean(z**2)) < 2
+    shown = likelihood_diagonals(posterior.for_compilation(), {k: v[None] for k, v in mine.items()})
+    assert np.sum(shown["galaxy_0"][0]) > 1.1 * np.sum(dense)  # over D(u) it is another matrix
+
+
+@pytest.mark.parametrize("kind", ["score", "laplace"])
+def test_a_prior_without_curvature_leaves_all_to_the_data(scene_and_observation, kind):
+    prior = (
+        ScorePrior(jnp.zeros_like, (9, 9))
+        if kind == "score"
+        else dist.Laplace(0.0, 3.0).expand([9, 9]).to_event(2)
+    )
+    posterior = Posterior(*scene_and_observation, image=None, center=None, priors={"galaxy_0.image": prior})
+    found = hallucination_score(jax.random.key(0), posterior, posterior.initial_position())
+    np.testing.assert_array_equal(found.prior["galaxy_0"], 0)
+    np.testing.assert_allclose(found.difference["galaxy_0"], -found.likelihood["galaxy_0"])
+    assert found.confidence["galaxy_0"] > 0
+    assert found.light_from_data["galaxy_0"] == pytest.approx(1)
+
+
 def test_distributions_over_images_are_graded_in_the_coordinate_u(scene_and_observation, position):
     prior = dist.LogNormal(0.5, 0.4)
     posterior = Posterior(*scene_and_observation, image=None, center=None, priors={"galaxy_0.image": prior})
@@ -280,7 +334,7 @@ def auc(scores, masked):
     return (ranks.sum() - ranks.size * (ranks.size + 1) / 2) / (ranks.size * np.sum(~masked))
 
 
-def one_galaxy(flux, masked=None, neighbour=None, seed=0):
+def one_galaxy(flux, masked=None, neighbour=None, seed=0, prior=None):
     """Return the posterior of a galaxy of 15 x 15 pixels, alone or beside another one, with noise."""
     shape, rng = (24, 24), np.random.default_rng(seed)
     centers = [np.array([11.0, 9.0]), *([] if neighbour is None else [np.array([11.0, 9.0 + neighbour])])]
@@ -295,8 +349,8 @@ def one_galaxy(flux, masked=None, neighbour=None, seed=0):
         make_source(f"galaxy_{k}", gaussian_morphology(15, 2.0), c, flux * spectrum)
         for k, c in enumerate(centers)
     )
-    return Posterior(Scene(observation.frame, sources, None, GaussianPSF(0.7)), observation,
-                     image=load_gaussian_prior())  # fmt: skip
+    prior = load_gaussian_prior() if prior is None else prior
+    return Posterior(Scene(observation.frame, sources, None, GaussianPSF(0.7)), observation, image=prior)
 
 
 def grade(posterior):
@@ -316,6 +370,23 @@ def test_the_score_separates_masked_pixels_from_data(seed_shift):
     assert auc(-faint.data_share["galaxy_0"], behind) >= 0.95
     shuffled = np.random.default_rng(2 + seed_shift).permutation(behind.ravel()).reshape(behind.shape)
     assert abs(auc(score, shuffled) - 0.5) < 0.2  # negative control: within 5 sigma of a coin
+
+
+@pytest.mark.parametrize(
+    ("load", "least"),
+    [(load_gaussian_prior, 0.95), (load_log_gaussian_prior, 0.8), (load_profile_prior, 0.8)],
+)
+def test_the_share_of_data_separates_masked_pixels_and_grows_with_signal_to_noise(seed_shift, load, least):
+    """Where light is faint a prior of its logarithm knows it as well as data do, on both sides of the mask."""
+    masked = np.zeros((24, 24), bool)
+    masked[:, 10:] = True
+    behind, prior = masked[4:19, 2:17], load()
+    half = grade(one_galaxy(1000.0, masked, seed=seed_shift, prior=prior))
+    assert auc(-half.data_share["galaxy_0"], behind) >= least
+    fluxes = (100.0, 300.0, 1000.0, 3000.0)
+    whole = [grade(one_galaxy(f, seed=seed_shift, prior=prior)).light_from_data["galaxy_0"] for f in fluxes]
+    assert np.all(np.diff([0, *whole, 1]) > 0)
+    assert half.light_from_data["galaxy_0"] < 0.8 * whole[2]
 
 
 def test_gamma_grows_with_signal_to_noise_and_does_not_heed_neighbours(seed_shift):

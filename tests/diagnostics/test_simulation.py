@@ -105,6 +105,9 @@ def test_priors_that_have_no_draws_are_named(make_posterior):
     score_only = ss.ScorePrior(lambda u: -u, (13, 13))
     with pytest.raises(ss.ScoreOnlyError, match=r"'galaxy_0\.image'.*score alone and has no samples"):
         check_can_be_drawn(with_proper_fluxes(make_posterior(image=score_only)))
+    improper = dist.ImproperUniform(dist.constraints.real, (), (13, 13))
+    with pytest.raises(ss.ConfigError, match=r"'galaxy_0\.image'.*has no samples; give it one that has"):
+        check_can_be_drawn(with_proper_fluxes(make_posterior(image=improper)))
     check_can_be_drawn(with_proper_fluxes(make_posterior()))
 
 

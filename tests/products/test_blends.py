@@ -132,6 +132,9 @@ def test_a_scene_that_fails_says_why_and_others_go_on(tmp_path, monkeypatch):
     keep_blend(blends.Study(tmp_path, TINY, SETTINGS), (0, ("oracle",)))
     found = read_results(tmp_path, ["oracle"], 1)[0]
     assert found["status"] == "failed: no light at all" and found["objects"] == {}
+    monkeypatch.undo()
+    bench_blends(tmp_path, 1, TINY, SETTINGS, methods=["oracle"], workers=1)  # tries again
+    assert read_results(tmp_path, ["oracle"], 1)[0]["status"] == "done"
 
 
 def test_variants_start_elsewhere_or_have_free_centers(tmp_path):

@@ -1,8 +1,10 @@
 """Calibration of a small scene from truth to verdict: right error bars pass, wrong ones do not."""
 
+import dataclasses
 import json
 import pickle
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
@@ -11,8 +13,9 @@ import pytest
 import scoresample as ss
 from scoresample.diagnostics.calibration import judge
 from scoresample.diagnostics.simulation import least_light
-from scoresample.products import workers
+from scoresample.products import calibration_workers, pipeline_draws, workers
 from scoresample.products.calibration_files import report_of, scene_file, write_calibration
+from scoresample.products.calibration_scene import simulate_scene
 from scoresample.products.calibration_workers import Task, keep_scene
 
 SHAPE, CENTERS = (16, 16), np.array([[7.0, 6.0], [8.0, 9.5]])
@@ -154,6 +157,36 @@ def test_one_scene_is_written_too(tmp_path):
     found = ss.calibrate(two_stars(), tmp_path, 1, SETTINGS, workers=1)
     assert found.status == "undecided" and len(found.table) == 4 and found.groups.empty
     assert (tmp_path / "calibration.png").exists() and "no group" in repr(found)
+
+
+def test_a_scene_that_failed_is_tried_again(tmp_path, monkeypatch):
+    def broken(*arguments):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(calibration_workers, "calibrate_scene", broken)
+    found = ss.calibrate(two_stars(), tmp_path, 2, SETTINGS, workers=1)
+    assert "2 of 2 scenes failed, the first: failed: no room" in found.reasons
+    monkeypatch.undo()
+    found = ss.calibrate(two_stars(), tmp_path, 2, SETTINGS, workers=1)
+    assert not any("failed" in reason for reason in found.reasons)
+
+
+def test_chains_begin_where_the_settings_say_and_end_when_they_say(monkeypatch):
+    asked, real = [], pipeline_draws.dispersed_starts
+
+    def noted(*arguments, **more):
+        asked.append(arguments[3])
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(pipeline_draws, "dispersed_starts", noted)
+
+    def status(**more):
+        settings = dataclasses.replace(SETTINGS, max_draws=0, **more)
+        return simulate_scene(jax.random.key(3), two_stars(), settings, np.zeros(2), two_stars()).draws.status
+
+    assert status() == "done" and not asked
+    assert status(starts="dispersed") == "done" and asked == [4]
+    assert status(max_seconds=1e-3).startswith("out of time")
 
 
 def test_scenes_that_all_failed_are_written_too(tmp_path):

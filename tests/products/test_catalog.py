@@ -29,7 +29,7 @@ PER_BAND = [
 COLUMNS = [
     "objectId", "sceneId", "y", "x", "ra", "dec",
     *(f"g_{name}" for name in PER_BAND), *(f"r_{name}" for name in PER_BAND),
-    "flux_Cov", "blendedness", "confidence", "confidenceErr", "rhatMax", "essMin", "nDraws", "status",
+    "flux_Cov", "blendedness", "confidence", "confidenceErr", "lightFromData", "rhatMax", "essMin", "nDraws", "status",
     "flag_notConverged", "flag_fluxSplit", "flag_noData", "flag_edge", "flag_noConfidence",
 ]  # fmt: skip
 
@@ -155,7 +155,7 @@ def test_nan_only_with_a_flag(draws, dark_draws, cut, failed):
             if not np.isfinite(np.concatenate(numbers)).all():
                 assert row["flag_notConverged"] or row["flag_noData"] or row["flag_noConfidence"]
         unexplained = ~(table["flag_notConverged"] | table["flag_noData"])
-        for name in set(COLUMNS[2:-6]) - {"confidence", "confidenceErr"}:
+        for name in set(COLUMNS[2:-6]) - {"confidence", "confidenceErr", "lightFromData"}:
             assert np.isfinite(np.asarray(table[name]))[unexplained].all(), name
 
 
@@ -171,12 +171,18 @@ def test_few_draws_still_give_every_row(dark_draws, cut, num_draws):
 
 def test_confidence_by_name_and_in_order(draws):
     by_name, errors = {"star_2": 3.0, "galaxy_0": 1.0}, {"star_2": 0.5, "galaxy_0": 0.25}
-    table = flux_catalog(draws, SimpleNamespace(confidence=by_name, confidence_error=errors))
+    share = {"star_2": np.nan, "galaxy_0": 0.75}
+    given = SimpleNamespace(confidence=by_name, confidence_error=errors, light_from_data=share)
+    table = flux_catalog(draws, given)
+    np.testing.assert_array_equal(table["lightFromData"], [0.75, np.nan, np.nan])
     np.testing.assert_array_equal(table["confidence"], [1, np.nan, 3])
     np.testing.assert_array_equal(table["confidenceErr"], [0.25, np.nan, 0.5])
     assert table["flag_noConfidence"].tolist() == [False, True, False]
     ordered = jnp.array([1.0, 2.0, 3.0])
-    table = flux_catalog(draws, SimpleNamespace(confidence=ordered, confidence_error=0.1 * ordered))
+    table = flux_catalog(
+        draws,
+        SimpleNamespace(confidence=ordered, confidence_error=0.1 * ordered, light_from_data=0.2 * ordered),
+    )
     np.testing.assert_array_equal(table["confidence"], [1, 2, 3])
     np.testing.assert_allclose(table["confidenceErr"], [0.1, 0.2, 0.3], rtol=1e-6)
     with pytest.raises(ShapeError, match=r"hall.confidence has shape .* each of 3 objects"):

@@ -20,7 +20,7 @@ def hall(draws, seed_shift):
     likelihood = {name: np.linspace(1, 100, np.prod(shape)).reshape(shape) for name, shape in shapes.items()}
     difference = {name: prior[name] - likelihood[name] for name in shapes}
     confidence = {name: 12.5 for name in draws.density.scene.objects}
-    return Hallucination(difference, prior, likelihood, difference, confidence, confidence, {})
+    return Hallucination(difference, prior, likelihood, difference, confidence, confidence, {}, {})
 
 
 def test_a_row_for_each_source_with_five_panels(draws, hall, tmp_path):

@@ -64,6 +64,7 @@ def report():
             {"object": "star_1", "band": "g", "mean": np.nan, "sd": np.nan},
         ],
         "confidence": {"galaxy_0": 3.0, "star_1": None},
+        "light_from_data": {"galaxy_0": 0.75, "star_1": None},
         "model": "Posterior\n  likelihood",
         "settings": {"num_kept": 10},
         "seconds": {"map": 1.0},
@@ -112,7 +113,7 @@ def test_the_verdict_comes_first_then_why(tmp_path, report):
         ({"fit": fit("g: a pixel is off by 9.0 sigma")}, "converged, but the model does not explain the data"),
         ({"fit": fit("g: a pixel is off by 9.0 sigma")}, "g: a pixel is off by 9.0 sigma"),
         ({"fit": None}, "converged; the fit was not checked"),
-        ({"fluxes": [], "confidence": None, "background": {}}, "There are no draws."),
+        ({"fluxes": [], "confidence": None, "light_from_data": None, "background": {}}, "There are no draws."),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_said(tmp_path, report, change, said):
