@@ -7,6 +7,7 @@
     python -m benchmarks.gallery --table --without merger knots of scenes that have none of these
     python -m benchmarks.gallery --table --scenes 9             of the first scenes
     python -m benchmarks.gallery --table --leave-out 14         of scenes that another prior has as well
+    python -m benchmarks.gallery --table --figures pictures/    and draws errors and intervals
 
 It is `scoresample bench blends` with the settings below. Each method has a file, the posterior one for each prior, and
 each scene a line of it, its numbers to five digits; the first line says of which gallery and settings.
@@ -27,7 +28,8 @@ from scoresample.models.load import prior_hash
 from scoresample.numerics.files import replacing
 from scoresample.products.archive import save_report
 from scoresample.products.blends import bench_blends
-from scoresample.products.blends_files import result_file
+from scoresample.products.blends_files import ERRORS, INTERVALS, result_file
+from scoresample.products.blends_plots import plot_errors, plot_intervals
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plain import plain
 from scoresample.training.gallery import Gallery
@@ -35,7 +37,13 @@ from scoresample.training.gallery import Gallery
 STORED = pathlib.Path(__file__).parent / "gallery"
 OURS = "posterior"
 METHODS = ("oracle", OURS, "parametric", "constrained")
-VARIANTS = (f"{OURS}:offset", f"{OURS}:bright")
+VARIANTS = (
+    f"{OURS}:offset",
+    f"{OURS}:bright",
+    *(f"map:{name}" for name in ("bright", "flat", "blobs", "ztf-like")),
+    *(f"constrained:{name}" for name in ("bright", "flat", "blobs")),
+)
+GUESTS = ("scarlet2",)
 GALLERY = Gallery()
 SCENES = 200
 
@@ -47,7 +55,7 @@ def settings_for(prior: str) -> RunSettings:
 
 def is_ours(method: str) -> bool:
     """Return whether a method is our posterior, or a variant of it."""
-    return method.startswith(OURS)
+    return method.startswith((OURS, "map"))
 
 
 def stored_file(method: str, prior: str) -> pathlib.Path:
@@ -104,10 +112,14 @@ def gather(prior: str, folder: pathlib.Path, methods: Sequence[str]) -> None:
 
 
 def judge_stored(
-    prior: str, num_scenes: int = SCENES, without: Sequence[str] = (), left_out: Sequence[int] = ()
+    prior: str,
+    num_scenes: int = SCENES,
+    without: Sequence[str] = (),
+    left_out: Sequence[int] = (),
+    others: Sequence[str] = (*VARIANTS, *GUESTS),
 ) -> BlendReport:
     """Judge the first scenes, those that every method has seen; ``without``: kinds that they may not have."""
-    found = {method: read_stored(method, prior, of_now=False) for method in (*METHODS, *VARIANTS)}
+    found = {method: read_stored(method, prior, of_now=False) for method in (*METHODS, *others)}
     kinds = {scene: {o["kind"] for o in one["objects"]["oracle"]} for scene, one in found["oracle"].items()}
     everywhere = sorted(
         scene
@@ -144,9 +156,29 @@ def tables(report: BlendReport) -> str:
     shown = inside[["estimate", "group", "fluxes"]].copy()
     for column in ("coverage_68", "coverage_95", "pull_width"):
         shown[column] = with_error(inside, column)
+    others = of_some_scenes(report.table)
     targets = "\n".join(f"- {target}" for target in report.targets)
     seconds = report.runs.groupby("method")["seconds"].median().reset_index()
-    return "\n\n".join([*map(markdown, (errors, shown, seconds)), targets])
+    return "\n\n".join([*map(markdown, (errors, shown, others, seconds)), targets])
+
+
+def of_some_scenes(table: pd.DataFrame) -> pd.DataFrame:
+    """Return median flux errors of variants and guests, and of methods without the variant on the same scenes."""
+    rows, errors = [], table.assign(error=table["flux_error"].abs())
+    for label, part in errors.groupby("estimate", sort=False):
+        base = str(label).partition(":")[0]
+        if base == label and label not in GUESTS:
+            continue
+        same = errors[errors["scene"].isin(part["scene"])].groupby("estimate")["error"].median()
+        rows.append({
+            "estimate": label,
+            "scenes": part["scene"].nunique(),
+            "sources": len(part),
+            "median flux error": f"{part['error'].median():.3f}",
+            "without the variant": "" if base == label else f"{same[base]:.3f}",
+            "of the posterior": f"{same[OURS]:.3f}",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def main() -> None:
@@ -155,13 +187,14 @@ def main() -> None:
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--max-seconds", type=float, help="of one scene; what is drawn by then is kept")
     parser.add_argument("--prior", default=RunSettings().prior)
-    parser.add_argument("--method", nargs="+", default=METHODS, choices=(*METHODS, *VARIANTS))
+    parser.add_argument("--method", nargs="+", default=METHODS, choices=(*METHODS, *VARIANTS, *GUESTS))
     parser.add_argument("--folder", type=pathlib.Path, help="of the study; a temporary one by default")
     parser.add_argument("--gather", action="store_true", help="only store what is in the folder")
     parser.add_argument("--table", action="store_true", help="only print what is stored")
     parser.add_argument(
         "--without", nargs="+", default=(), help="kinds; of tables, scenes that have one are left out"
     )
+    parser.add_argument("--figures", type=pathlib.Path, help="folder for pictures of what is stored")
     parser.add_argument("--leave-out", type=int, nargs="+", default=(), help="scenes, of tables")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -181,7 +214,13 @@ def main() -> None:
         finally:
             if not args.table:
                 gather(args.prior, folder, args.method)
-    print(tables(judge_stored(args.prior, args.scenes, args.without, args.leave_out)))
+    report = judge_stored(args.prior, args.scenes, args.without, args.leave_out)
+    print(tables(report))
+    if args.figures is not None:
+        args.figures.mkdir(parents=True, exist_ok=True)
+        report = judge_stored(args.prior, args.scenes, args.without, args.leave_out, others=())
+        plot_errors(report, args.figures / ERRORS)
+        plot_intervals(report, args.figures / INTERVALS)
 
 
 if __name__ == "__main__":

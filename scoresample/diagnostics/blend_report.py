@@ -31,8 +31,8 @@ class BlendReport(NamedTuple):
         the absolute flux error and of the correlations, the first with its standard error by resampling scenes.
     intervals
         For each estimate with errors, in the band i and in all: coverage and pulls of all fluxes, in bins of true S/N
-        (true flux over posterior sd) and true blendedness, and of each kind of object. Truths of a gallery are fixed,
-        whatever the prior says of them: a choice by what is true leaves error bars as right as they are.
+        (true flux over posterior sd), true blendedness and magnitude, and of each kind of object. Truths of a gallery
+        are fixed, whatever the prior says of them: a choice by what is true leaves error bars as right as they are.
     targets
         See `Target`.
     """
@@ -137,7 +137,7 @@ def _intervals(table: pd.DataFrame) -> pd.DataFrame:
         fluxes = _fluxes(part)
         for bands, chosen in ((TARGET_BAND, fluxes[fluxes["band"] == TARGET_BAND]), ("all", fluxes)):
             if len(chosen):
-                groups = groups_of_fluxes(chosen, {}, "kind")
+                groups = groups_of_fluxes(chosen, {}, "kind", {TARGET_BAND: BINS[TARGET_BAND]})
                 if len(groups):
                     found.append(groups.assign(estimate=label, bands=bands))
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
@@ -147,7 +147,7 @@ def _fluxes(part: pd.DataFrame) -> pd.DataFrame:
     """Return a row for every flux of objects that have errors."""
     columns = ["truth", "flux", "sd", "pit", "crps", "crps_expected"]
     part = part.assign(band=part["bands"].map(list))
-    rows = part[["scene", "blendedness", "kind", "band", *columns]].explode(
+    rows = part[["scene", "magnitude", "blendedness", "kind", "band", *columns]].explode(
         ["band", *columns], ignore_index=True
     )
     rows[columns] = rows[columns].astype(float)

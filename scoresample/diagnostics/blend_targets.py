@@ -94,7 +94,7 @@ def _of_intervals(intervals: pd.DataFrame) -> list[Target]:
     if intervals.empty:
         return []
     mine = (intervals["estimate"] == "posterior") & (intervals["bands"] == "i")
-    found, part = [], intervals[mine & ~intervals["group"].str.startswith("kind ")]
+    found, part = [], intervals[mine & ~intervals["group"].str.startswith(("kind ", "i "))]
     for row in part.to_dict("records"):
         where = "" if row["group"] == "all" else f", {row['group']}"
         limits = {"pull_width": (0.85, 1.2)}

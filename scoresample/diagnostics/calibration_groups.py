@@ -38,13 +38,20 @@ def by_value(table: pd.DataFrame, column: str) -> list[tuple[str, pd.Series]]:
     return [(f"{column} {value}", table[column] == value) for value in sorted(table[column].unique())]
 
 
-def groups_of_fluxes(table: pd.DataFrame, tests: dict[str, float], kind: str | None = None) -> pd.DataFrame:
+def groups_of_fluxes(
+    table: pd.DataFrame,
+    tests: dict[str, float],
+    kind: str | None = None,
+    more_bins: Mapping[str, tuple[str, Sequence[int | float]]] | None = None,
+) -> pd.DataFrame:
     """Return a row for all fluxes, one for every bin, and one for every value of a column where that is asked for.
 
-    Tests of those with 10 scenes or more go into ``tests``.
+    Bins are of S/N and blendedness, and ``more_bins`` as `in_bins` takes them. Tests of those with 10 scenes or more go
+    into ``tests``.
     """
     rows = []
-    bins = in_bins(table, {"S/N": ("snr", SNR_EDGES), "blendedness": ("blendedness", BLENDEDNESS_EDGES)})
+    usual = {"S/N": ("snr", SNR_EDGES), "blendedness": ("blendedness", BLENDEDNESS_EDGES)}
+    bins = in_bins(table, usual | dict(more_bins or {}))
     bins += [] if kind is None else by_value(table, kind)
     for name, inside in bins:
         part = table[inside]

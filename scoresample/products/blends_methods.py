@@ -122,6 +122,7 @@ def run_posterior(
         "r_hat": float(mixing["r_hat"].max()),
         "ess": float(mixing[["ess_bulk", "ess_tail"]].min(axis=None, skipna=False)),
         "draws": int(draws.settings["num_kept"]),
+        "divergences": diagnosis.num_divergences,
     }
     mean = mean_object_images(draws).objects
     estimates = {f"posterior{label}": from_draws(flux_samples(draws), mean, truth, uniform)} | estimates
