@@ -28,8 +28,8 @@ from scoresample.models.load import prior_hash
 from scoresample.numerics.files import replacing
 from scoresample.products.archive import save_report
 from scoresample.products.blends import bench_blends
-from scoresample.products.blends_files import ERRORS, INTERVALS, result_file
-from scoresample.products.blends_plots import plot_errors, plot_intervals
+from scoresample.products.blends_files import draw_study, result_file
+from scoresample.products.blends_methods import START_VARIANTS
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plain import plain
 from scoresample.training.gallery import Gallery
@@ -40,8 +40,8 @@ METHODS = ("oracle", OURS, "parametric", "constrained")
 VARIANTS = (
     f"{OURS}:offset",
     f"{OURS}:bright",
-    *(f"map:{name}" for name in ("bright", "flat", "blobs", "ztf-like")),
-    *(f"constrained:{name}" for name in ("bright", "flat", "blobs")),
+    *(f"map:{name}" for name in (*START_VARIANTS, "ztf-like")),
+    *(f"constrained:{name}" for name in START_VARIANTS),
 )
 GUESTS = ("scarlet2",)
 GALLERY = Gallery()
@@ -54,7 +54,7 @@ def settings_for(prior: str) -> RunSettings:
 
 
 def is_ours(method: str) -> bool:
-    """Return whether a method is our posterior, or a variant of it."""
+    """Return whether a method is our posterior or its MAP, or a variant of these."""
     return method.startswith((OURS, "map"))
 
 
@@ -219,8 +219,7 @@ def main() -> None:
     if args.figures is not None:
         args.figures.mkdir(parents=True, exist_ok=True)
         report = judge_stored(args.prior, args.scenes, args.without, args.leave_out, others=())
-        plot_errors(report, args.figures / ERRORS)
-        plot_intervals(report, args.figures / INTERVALS)
+        draw_study(report, args.figures)
 
 
 if __name__ == "__main__":

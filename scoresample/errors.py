@@ -32,6 +32,10 @@ class ScoreOnlyError(ScoresampleError):
     """A value of log_prob was asked of something that has only a score."""
 
 
+FAILED = "failed: "
+"""How the status of a scene begins that came to nothing; the reason follows."""
+
+
 def is_failure(error: Exception) -> bool:
     """Return whether the numbers or the size of one scene can lead to this error: it ends that scene, with one line.
 

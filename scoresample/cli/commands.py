@@ -15,7 +15,7 @@ from scoresample.cli.options import (
     scene_argument,
 )
 from scoresample.cli.program import BAD_INPUT, DONE, NOT_ALL_WELL, Program, complain
-from scoresample.errors import ConfigError
+from scoresample.errors import FAILED, ConfigError
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 _POPULATIONS = click.Choice(("general", "ring-boxes", "ztf-like"))
@@ -57,8 +57,8 @@ def run(scenes: tuple[Path, ...], out: Path, resume: bool, quiet: bool, **option
             click.echo(name, err=True)
 
     def ended(result) -> None:
-        if result.status.startswith("failed: "):
-            complain(result.status.removeprefix("failed: "))
+        if result.status.startswith(FAILED):
+            complain(result.status.removeprefix(FAILED))
         click.echo(show.one_line(result))
 
     results = run_scenes(scenes, out, settings, resume=resume, progress=not quiet, begun=begun, ended=ended)
@@ -311,6 +311,6 @@ def report_prior(
 
 def _status(results: list) -> int:
     """Return the exit status after some scenes."""
-    if all(result.status.startswith("failed: ") for result in results):
+    if all(result.status.startswith(FAILED) for result in results):
         return BAD_INPUT
     return DONE if all(result.status == "done" and result.converged for result in results) else NOT_ALL_WELL

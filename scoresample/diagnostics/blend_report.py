@@ -9,6 +9,7 @@ import pandas as pd
 from scoresample.diagnostics.blend_targets import Target, find_targets
 from scoresample.diagnostics.bootstrap import bootstrap_error
 from scoresample.diagnostics.calibration_groups import BLENDEDNESS_EDGES, by_value, groups_of_fluxes, in_bins
+from scoresample.errors import FAILED
 
 MAGNITUDE_EDGES = (-np.inf, 23, 24.5, 26, np.inf)
 BINS = {"i": ("magnitude", MAGNITUDE_EDGES), "blendedness": ("blendedness", BLENDEDNESS_EDGES)}
@@ -51,7 +52,7 @@ class BlendReport(NamedTuple):
     @property
     def failed(self) -> int:
         """How many runs of a method on a scene failed."""
-        return int(self.runs["status"].str.startswith("failed").sum())
+        return int(self.runs["status"].str.startswith(FAILED).sum())
 
     def __repr__(self) -> str:
         lines = []

@@ -11,11 +11,10 @@ import jax
 from tqdm import tqdm
 
 from scoresample.diagnostics.blend_report import BlendReport, judge_blends
-from scoresample.errors import ConfigError, is_failure, one_line
+from scoresample.errors import FAILED, ConfigError, is_failure, one_line
 from scoresample.products.archive import save_report
 from scoresample.products.blends_constrained import run_constrained
 from scoresample.products.blends_files import (
-    FAILED,
     check_study,
     is_done,
     read_results,
@@ -172,7 +171,7 @@ def keep_blend(study: Study, item: tuple[int, tuple[str, ...]]) -> int:
         except Exception as error:
             if not is_failure(error):
                 raise
-            found = Found(f"{FAILED}: {one_line(error)}", {})
+            found = Found(f"{FAILED}{one_line(error)}", {})
         rows = {label: measure(estimate, truth) for label, estimate in found.estimates.items()}
         about = {"scene": number, "method": name, "status": found.status, "notes": found.notes}
         about |= {

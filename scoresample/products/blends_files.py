@@ -6,15 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from scoresample.diagnostics.blend_report import BlendReport
-from scoresample.errors import ConfigError, FileFormatError, one_line
+from scoresample.errors import FAILED, ConfigError, FileFormatError, one_line
 from scoresample.numerics.files import replacing
 from scoresample.products.archive import save_report
 from scoresample.products.blends_plots import plot_errors, plot_intervals
 from scoresample.products.pipeline_report import versions
 from scoresample.products.plain import plain
-
-FAILED = "failed"
-"""How the status of a method begins that made nothing of a scene."""
 
 SETTINGS, REPORT, TABLE = "settings.json", "blends.json", "blends.csv"
 ERRORS, INTERVALS = "blends.png", "intervals.png"
@@ -67,6 +64,11 @@ def write_study(folder: Path, report: BlendReport, about: Mapping[str, Any]) -> 
     save_report(folder / REPORT, content)
     with replacing(folder / TABLE) as temporary:
         report.table.to_csv(temporary, index=False, float_format="%.6g")
+    draw_study(report, folder)
+
+
+def draw_study(report: BlendReport, folder: Path) -> None:
+    """Draw the pictures of a study."""
     plot_errors(report, folder / ERRORS)
     plot_intervals(report, folder / INTERVALS)
 

@@ -111,8 +111,6 @@ def run_posterior(
     if not draw:
         return Found("done", estimates, notes)
     draws = sample_around(key, posterior, settings, best.position, deadline)
-    if draws.status == "interrupted":
-        raise KeyboardInterrupt
     if draws.settings["num_kept"] < 2:
         return Found(draws.status, estimates, notes)
     diagnosis = diagnose(draws)

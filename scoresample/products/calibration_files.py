@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from scoresample.diagnostics.calibration import Calibration
-from scoresample.errors import ConfigError, FileFormatError
+from scoresample.errors import FAILED, ConfigError, FileFormatError
 from scoresample.products.archive import save_report
 from scoresample.products.calibration_plots import plot_calibration
 from scoresample.products.pipeline_report import versions
 from scoresample.products.plain import plain
-
-FAILED = "failed"
-"""How the status of a scene begins of which nothing came."""
 
 SETTINGS, REPORT, PICTURE = "settings.json", "calibration.json", "calibration.png"
 

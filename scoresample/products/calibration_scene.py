@@ -89,8 +89,6 @@ def simulate_scene(
     if best.status == "interrupted":
         raise KeyboardInterrupt
     draws = sample_around(key_sample, posterior, settings, best.position, deadline)
-    if draws.status == "interrupted":
-        raise KeyboardInterrupt
     uniform = np.random.default_rng(np.asarray(jax.random.key_data(key_rank)))
     exact = {name: np.asarray(value, np.float64) for name, value in exact.items()}
     return Simulated(exact, best.status, draws, uniform)

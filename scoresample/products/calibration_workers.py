@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from scoresample.density.posterior import Posterior
-from scoresample.errors import is_failure, one_line
+from scoresample.errors import FAILED, is_failure, one_line
 from scoresample.products.archive import save_report
-from scoresample.products.calibration_files import FAILED, scene_file
+from scoresample.products.calibration_files import scene_file
 from scoresample.products.calibration_scene import calibrate_scene
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.workers import work_on
@@ -42,6 +42,6 @@ def keep_scene(common: tuple[Task, Path], number: int) -> int:
     except Exception as error:
         if not is_failure(error):
             raise
-        found = {"status": f"{FAILED}: {one_line(error)}", "ess": None, "fluxes": [], "others": {}}
+        found = {"status": f"{FAILED}{one_line(error)}", "ess": None, "fluxes": [], "others": {}}
     save_report(scene_file(folder, number), {"scene": number} | found)
     return number

@@ -171,7 +171,7 @@ def sample_as_set(
 def sample_around(
     key: PRNGKeyArray, posterior: Posterior, settings: RunSettings, position: Position, deadline: Deadline
 ) -> Draws:
-    """Draw as a run does from a MAP on, and keep nothing on the way."""
+    """Draw as a run does from a MAP on, and keep nothing on the way; raises `KeyboardInterrupt` after Ctrl-C."""
     start = position
     if _are_dispersed(settings):
         start = dispersed_starts(
@@ -182,7 +182,10 @@ def sample_around(
             max_seconds=deadline.seconds_left,
             progress=False,
         ).positions
-    return sample_as_set(key, posterior, settings, start, max_seconds=deadline.seconds_left)
+    draws = sample_as_set(key, posterior, settings, start, max_seconds=deadline.seconds_left)
+    if draws.status == "interrupted":
+        raise KeyboardInterrupt
+    return draws
 
 
 def _are_dispersed(settings: RunSettings) -> bool:

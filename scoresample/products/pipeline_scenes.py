@@ -8,7 +8,7 @@ import numpy as np
 from astropy.table import QTable
 
 from scoresample.data.readers import read_catalog, scene_suffix
-from scoresample.errors import ConfigError, ScoresampleWarning, is_failure, one_line
+from scoresample.errors import FAILED, ConfigError, ScoresampleWarning, is_failure, one_line
 from scoresample.products.catalog import failed_catalog
 from scoresample.products.columns import PER_BAND, PLAIN, flux_unit, new_catalog
 from scoresample.products.pipeline import SceneResult, run_scene
@@ -73,7 +73,7 @@ def run_scenes(
             if not is_failure(error):
                 raise
             reason = one_line(error)
-            result = SceneResult(name, f"failed: {reason}", False, None, {})
+            result = SceneResult(name, f"{FAILED}{reason}", False, None, {})
         results.append(result)
         if ended is not None:
             ended(result)
