@@ -3,18 +3,21 @@
 python benchmarks/hallucination.py hallucination.png                       the shipped scene, five minutes
 python benchmarks/hallucination.py hallucination.png --scene hsc_cosmos_35.npz     the first part alone
 
-1. A scene as it is, and with the right half of its brightest galaxy's box masked: MAP, score and modes of both. The
-   figures go to FIGURE and, half masked, to FIGURE-masked; printed are the AUC of the score for pixels of the box
-   without data in any band, and for the same number of pixels chosen at random.
+1. A scene as it is, and with the right half of its brightest galaxy's box masked: MAP, score and modes of both. That
+   galaxy goes to FIGURE, full and half masked, as in figure 12 of Sampson et al. (2024); printed are the AUC of the
+   score for pixels of the box without data in any band, and for the same number of pixels chosen at random. With
+   ``--store`` the numbers go to benchmarks/hallucination.json, by scene and prior.
 2. One galaxy with the same noise at several fluxes, and beside a neighbour at several distances: gamma and the number
    of modes that data decide, at the MAP.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import matplotlib.pyplot as plt
 import numpy as np
 import scipy.stats
 
@@ -26,17 +29,20 @@ from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.diagnostics.modes import data_modes
 from scoresample.models.initialization import gaussian_morphology, initialize_scene
-from scoresample.models.load import load_prior
+from scoresample.models.load import load_prior, prior_hash
 from scoresample.models.priors import AbstractLogPrior
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
-from scoresample.products.hallucination_plots import plot_hallucination
+from scoresample.numerics.files import replacing
+from scoresample.products.archive import save_report
+from scoresample.products.hallucination_plots import HEIGHT, WIDTH, plot_hallucination
 from scoresample.samplers.optimize import find_map
 
 FLUXES = (100.0, 300.0, 1000.0, 3000.0)
 DISTANCES = (10.0, 6.0, 4.0, 2.0)
 SIDE = 15
+STORED = Path(__file__).with_suffix(".json")
 
 
 def main() -> None:
@@ -44,16 +50,25 @@ def main() -> None:
     parser.add_argument("figure", type=Path)
     parser.add_argument("--scene", type=Path)
     parser.add_argument("--prior", default="log-gaussian")
+    parser.add_argument("--store", action="store_true")
     arguments = parser.parse_args()
     path = arguments.scene
     observation, catalog = load_demo() if path is None else (read_observation(path), read_catalog(path))
     prior = load_prior(arguments.prior)
-    half_masked(observation, catalog, prior, arguments.figure)
+    found = {"half_masked": half_masked(observation, catalog, prior, arguments.figure)}
     if path is None:
-        trends(prior)
+        found["trends"] = trends(prior)
+    if arguments.store:
+        stored = json.loads(STORED.read_text(encoding="utf-8")) if STORED.exists() else {}
+        scene = "shipped" if path is None else path.stem
+        stored.setdefault(scene, {})[arguments.prior] = found | {"prior_hash": prior_hash(arguments.prior)}
+        save_report(STORED, stored)
 
 
-def half_masked(observation: Observation, catalog: Catalog, prior: AbstractLogPrior, figure: Path) -> None:
+def half_masked(
+    observation: Observation, catalog: Catalog, prior: AbstractLogPrior, path: Path
+) -> dict[str, dict[str, float]]:
+    """Draw and print scores of the brightest galaxy, full and half masked, and return their numbers."""
     scene = initialize_scene(observation, catalog, prior=prior)
     images = [
         k for k, source in enumerate(scene.sources) if source.parameters.keys() & {f"{source.name}.image"}
@@ -72,41 +87,50 @@ def half_masked(observation: Observation, catalog: Catalog, prior: AbstractLogPr
         name="half masked",
     )
     scenes = {"full": (scene, observation), "half masked": (Scene(masked.frame, *_parts(scene)), masked)}
-    for (what, given), path in zip(
-        scenes.items(), (figure, figure.with_stem(f"{figure.stem}-masked")), strict=True
-    ):
+    figure = plt.figure(figsize=(WIDTH, len(scenes) * (HEIGHT + 0.4)), layout="constrained")
+    numbers = {}
+    for part, (what, given) in zip(figure.subfigures(len(scenes), 1), scenes.items(), strict=True):
         posterior = Posterior(*given, image=prior)
         best = find_map(posterior, progress=False)
         hall = hallucination_score(jax.random.key(0), posterior, best)
-        plot_hallucination(posterior, best, hall, path)
+        part.suptitle(what, fontsize=10)
+        plot_hallucination(posterior, best, hall, names=[brightest.name], figure=part)
         modes = data_modes(jax.random.key(1), posterior, best, names=[brightest.name])[brightest.name]
-        print(f"{what}: {brightest.name} has gamma {hall.confidence[brightest.object_name]:.4g}, "
-              f"{modes.num_decided:.1f} +- {modes.num_decided_error:.1f} modes decided of "
-              f"{hall.difference[brightest.name].size}, the strongest {modes.strength[0]:.3g}")  # fmt: skip
+        numbers[what] = {
+            "pixels": hall.difference[brightest.name].size,
+            "gamma": hall.confidence[brightest.object_name],
+            "light_from_data": hall.light_from_data[brightest.object_name],
+            "modes_decided": modes.num_decided,
+            "modes_decided_error": modes.num_decided_error,
+        }
         if what == "half masked":
-            separation(hall, brightest, np.asarray(masked.inverse_variance), modes)
+            numbers[what] |= separation(hall, brightest, np.asarray(masked.inverse_variance), modes)
+        print(
+            what, brightest.name, *(f"{name} {value:.4g}" for name, value in numbers[what].items()), sep=", "
+        )
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+    return numbers
 
 
 def _parts(scene: Scene):
     return scene.sources, scene.background, scene.model_psf
 
 
-def separation(hall, source, weights, modes) -> None:
-    """Print how well the score tells pixels without data in the box, and where the most open patterns are."""
+def separation(hall, source, weights, modes) -> dict[str, float]:
+    """Return how well the score tells pixels without data in the box, and where the most open patterns are."""
     y, x = (o + np.arange(n) for o, n in zip(np.asarray(source.origin), source.shape, strict=True))
     inside = ((y >= 0) & (y < weights.shape[1]))[:, None] & (x >= 0) & (x < weights.shape[2])
     clipped = np.ix_(np.clip(y, 0, weights.shape[1] - 1), np.clip(x, 0, weights.shape[2] - 1))
     dark = (weights == 0).all(axis=0)[clipped]
     shuffled = np.random.default_rng(0).permutation(dark[inside])
-    for what, image in (("score", hall.difference), ("share of the prior", hall.data_share)):
+    numbers = {}
+    for what, image in (("score", hall.difference), ("data_share", hall.data_share)):
         score = image[source.name][inside] * (1 if what == "score" else -1)
-        print(
-            f"AUC of the {what} {auc(score, dark[inside]):.3f}; of a shuffled mask {auc(score, shuffled):.3f}"
-        )
+        numbers[f"auc_of_{what}"] = auc(score, dark[inside])
+        numbers[f"auc_of_{what}_shuffled"] = auc(score, shuffled)
     power = np.sum(modes.open_patterns**2, axis=0)
-    print(
-        f"of the power of the five most open patterns {power[dark].sum() / power.sum():.0%} is without data"
-    )
+    return numbers | {"masked": dark.mean(), "open_power_masked": power[dark].sum() / power.sum()}
 
 
 def auc(scores, dark) -> float:
@@ -114,13 +138,16 @@ def auc(scores, dark) -> float:
     return (ranks.sum() - ranks.size * (ranks.size + 1) / 2) / (ranks.size * np.sum(~dark))
 
 
-def trends(prior: AbstractLogPrior) -> None:
-    for flux in FLUXES:
-        print(f"flux {flux:6g} alone:     ", _grades(galaxies(prior, flux, None)))
-    for distance in DISTANCES:
+def trends(prior: AbstractLogPrior) -> list[dict[str, float | None]]:
+    """Print and return grades of one galaxy at several fluxes, and beside a neighbour."""
+    rows = []
+    for flux, distance in [*((f, None) for f in FLUXES), *((FLUXES[-1], d) for d in DISTANCES)]:
+        rows.append({"flux": flux, "distance": distance} | _grades(galaxies(prior, flux, distance)))
         print(
-            f"flux {FLUXES[-1]:6g}, {distance:4g} px away: ", _grades(galaxies(prior, FLUXES[-1], distance))
+            *(f"{name} {'-' if value is None else f'{value:.4g}'}" for name, value in rows[-1].items()),
+            sep=", ",
         )
+    return rows
 
 
 def galaxies(prior: AbstractLogPrior, flux: float, distance: float | None) -> Posterior:
@@ -144,13 +171,17 @@ def _spot(shape, center, sigma):
     return np.exp(-((y - center[0]) ** 2 + (x - center[1]) ** 2) / (2 * sigma**2)) / (2 * np.pi * sigma**2)
 
 
-def _grades(posterior: Posterior) -> str:
+def _grades(posterior: Posterior) -> dict[str, float]:
     best = find_map(posterior, progress=False)
     hall = hallucination_score(jax.random.key(0), posterior, best)
     modes = data_modes(jax.random.key(1), posterior, best, names=["galaxy_0"])["galaxy_0"]
-    signal = np.sum(hall.likelihood["galaxy_0"])
-    return (f"gamma {hall.confidence['galaxy_0']:8.1f}, sum of the likelihood's diagonal {signal:9.1f}, modes decided "
-            f"{modes.num_decided:5.1f} +- {modes.num_decided_error:.1f}")  # fmt: skip
+    return {
+        "gamma": hall.confidence["galaxy_0"],
+        "light_from_data": hall.light_from_data["galaxy_0"],
+        "likelihood": np.sum(hall.likelihood["galaxy_0"]),
+        "modes_decided": modes.num_decided,
+        "modes_decided_error": modes.num_decided_error,
+    }
 
 
 if __name__ == "__main__":

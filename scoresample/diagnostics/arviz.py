@@ -8,24 +8,28 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import PyTree, Shaped
 
 from scoresample.density.posterior import Posterior
+from scoresample.diagnostics.predictive import PredictiveCheck
+from scoresample.numerics.trees import named_leaves
 from scoresample.samplers.base import Draws
 
 
-def to_arviz(draws: Draws) -> xr.DataTree:
+def to_arviz(draws: Draws, check: PredictiveCheck | None = None) -> xr.DataTree:
     """Return draws as a tree of labelled arrays.
 
     Parameters
     ----------
     draws
         From `sample`.
+    check
+        From `predictive_check` of the same draws, for replicated data beside them.
 
     Returns
     -------
     Groups ``posterior`` and ``sample_stats``, all (chain, draw, ...); for a scene also ``observed_data``
-    (``images``) and ``constant_data`` (``inverse_variance``, ``psfs``). ``flux`` has coordinates object and
+    (``images``) and ``constant_data`` (``inverse_variance``, ``psfs``), and with a ``check``
+    ``posterior_predictive`` (``images``), whose draws count as one chain. ``flux`` has coordinates object and
     band, in the unit of ``attrs["flux_unit"]``; the image of ``galaxy_0`` has coordinates ``galaxy_0_y`` and
     ``galaxy_0_x``, pixels of the frame. Free parameters are unconstrained, images are u; the leaves of
     another position are named by their path in it.
@@ -44,21 +48,14 @@ def to_arviz(draws: Draws) -> xr.DataTree:
             "inverse_variance": np.asarray(observation.inverse_variance),
             "psfs": np.asarray(observation.psfs),
         }
+    if check is not None:
+        groups["posterior_predictive"] = {"images": check.replicated[None]}
     groups = {name: group for name, group in groups.items() if group}
     with warnings.catch_warnings():  # runs may have more chains than draws
         warnings.filterwarnings("ignore", message="Found chain dimension to be longer")
         tree = arviz_base.from_dict(groups, coords=coords, dims=dims)
     tree.attrs.update(status=draws.status, flux_unit=unit)
     return tree
-
-
-def named_leaves(position: PyTree) -> dict[str, Shaped[np.ndarray, "..."]]:
-    """Return the leaves of a position by their path in it, such as ``shape.radius``; a bare array is ``x``."""
-    paths, _ = jax.tree.flatten_with_path(position)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator=".") or "x": np.asarray(leaf)
-        for path, leaf in paths
-    }
 
 
 def _images_in_u(density: Posterior, named: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

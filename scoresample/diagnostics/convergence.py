@@ -7,8 +7,8 @@ from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float
 
 from scoresample.density.posterior import Posterior
-from scoresample.diagnostics.arviz import named_leaves
 from scoresample.diagnostics.pixelwise import pixel_diagnostics
+from scoresample.numerics.trees import named_leaves
 from scoresample.samplers.base import Draws
 
 COLUMNS = ("kind", "mean", "sd", "mcse_mean", "r_hat", "ess_bulk", "ess_tail", "problem")

@@ -1,10 +1,11 @@
-"""Trees of arrays as flat vectors."""
+"""Trees of arrays as flat vectors, and as named leaves."""
 
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+import numpy as np
+from jaxtyping import Array, Float, PyTree, Shaped
 
 
 def num_elements(tree: PyTree[Float[Array, "..."]]) -> int:
@@ -29,3 +30,12 @@ def flatten(tree: PyTree[Float[Array, "..."]]) -> tuple[Float[Array, " n"], Call
         return jax.tree.unflatten(structure, parts)
 
     return jnp.concatenate([jnp.ravel(leaf).astype(dtype) for leaf in leaves]), unflatten
+
+
+def named_leaves(position: PyTree) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """Return the leaves of a position by their path in it, such as ``shape.radius``; a bare array is ``x``."""
+    paths, _ = jax.tree.flatten_with_path(position)
+    return {
+        jax.tree_util.keystr(path, simple=True, separator=".") or "x": np.asarray(leaf)
+        for path, leaf in paths
+    }

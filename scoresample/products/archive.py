@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from scoresample.density.posterior import Posterior
-from scoresample.diagnostics.arviz import named_leaves, to_arviz
+from scoresample.diagnostics.arviz import to_arviz
 from scoresample.errors import ConfigError, FileFormatError
 from scoresample.numerics.files import replacing
+from scoresample.numerics.trees import named_leaves
 from scoresample.products.plain import plain
 from scoresample.samplers.base import Draws
 

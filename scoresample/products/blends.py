@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from scoresample.diagnostics.blend_report import BlendReport, judge_blends
 from scoresample.errors import FAILED, ConfigError, is_failure, one_line
+from scoresample.models.load import prior_hash
 from scoresample.products.archive import save_report
 from scoresample.products.blends_constrained import run_constrained
 from scoresample.products.blends_files import (
@@ -118,7 +119,8 @@ def bench_blends(
     for name in methods:
         check_method(name)
     folder = Path(out)
-    check_study(folder, {"gallery": asdict(gallery), "run": asdict(replace(settings, max_seconds=None))})
+    of = {"gallery": asdict(gallery), "run": asdict(replace(settings, max_seconds=None))}
+    check_study(folder, of | {"prior": prior_hash(settings.prior)})
     missing = [
         (number, names)
         for number in range(num_scenes)

@@ -34,14 +34,14 @@ def is_done(folder: Path, method: str, number: int) -> bool:
 
 
 def check_study(folder: Path, about: Mapping[str, Any]) -> None:
-    """Write what a study is of, or raise `ConfigError` where the folder has one of another gallery or settings."""
+    """Write what a study is of; raise `ConfigError` where the folder has another gallery, prior or settings."""
     path = folder / SETTINGS
     if not path.exists():
         save_report(path, dict(about))
         return
     if _read(path) != plain(about):
         raise ConfigError(
-            f"{folder} holds a study of another gallery or other settings, as {SETTINGS} there says; repeat those, or "
+            f"{folder} holds a study of another gallery, prior or settings, as {SETTINGS} there says; repeat those, or "
             "give another folder."
         )
 

@@ -12,7 +12,7 @@ from scipy.stats import norm
 from scoresample.diagnostics.blend_measures import correlation, flux_error
 from scoresample.diagnostics.coverage import crps, pit
 from scoresample.errors import FileFormatError, one_line
-from scoresample.products.photometry import blendedness
+from scoresample.products.photometry import blendedness, peak_offset
 
 
 class Truth(NamedTuple):
@@ -108,6 +108,7 @@ def measure(estimate: Estimate, truth: Truth) -> list[dict[str, Any]]:
         "flux_error": flux_error(estimate.flux, truth.flux),
         "morphology": correlation(estimate.images.sum(axis=1), truth.images.sum(axis=1)),
         "spectrum": correlation(estimate.flux, truth.flux),
+        "peak_offset": peak_offset(estimate.images, truth.centers),
         "truth": truth.flux,
         "flux": estimate.flux,
     }

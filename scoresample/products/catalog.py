@@ -23,12 +23,17 @@ from scoresample.products.photometry import (
     blendedness,
     flux_covariance,
     flux_samples,
+    half_width,
     mean_centers,
     mean_object_images,
+    peak_offset,
     variance_from_neighbours,
 )
 from scoresample.products.plain import plain
 from scoresample.samplers.base import Draws
+
+HALF_DIAGONAL = 0.7
+"""Of a pixel: as far the light may peak from its center where that is not in the middle of one."""
 
 PRIOR_ONLY = "prior only"
 """Status of an object that no pixel with data knows of, in any band."""
@@ -82,11 +87,14 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
     samples, unseen = flux_samples(draws), unseen_fluxes(posterior)
     samples[:, unseen] = np.nan
     mixing = _mixing(diagnosis, scene, frame)
-    columns = position_columns(mean_centers(draws), frame) | {
+    centers, images = mean_centers(draws), mean_object_images(draws).objects
+    offset = peak_offset(images, centers)
+    columns = position_columns(centers, frame) | {
         "objectId": object_ids(scene),
         "sceneId": np.full(len(scene.objects), posterior.observation.name),
         "flux_Cov": flux_covariance(samples),
-        "blendedness": blendedness(mean_object_images(draws).objects),
+        "blendedness": blendedness(images),
+        "peakOffset": offset,
         "confidence": confidence,
         "confidenceErr": confidence_error,
         "lightFromData": light_from_data,
@@ -94,6 +102,7 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
         "nDraws": np.full(len(scene.objects), num_draws),
         "status": np.where(unseen.all(axis=1), PRIOR_ONLY, draws.status),
         "flag_fluxSplit": np.isin(scene.objects, [name for s in diagnosis.splits for name in s.objects]),
+        "flag_offCenter": offset > half_width(np.asarray(posterior.observation.psfs)) + HALF_DIAGONAL,
         "flag_noData": unseen.any(axis=1),
         "flag_edge": over_the_edge(scene),
         "flag_noConfidence": ~(np.isfinite(confidence) & np.isfinite(confidence_error)),
@@ -141,6 +150,7 @@ def failed_catalog(
         "sceneId": np.full(num, scene_id),
         "flux_Cov": np.full((num, num_bands, num_bands), np.nan),
         "blendedness": nan,
+        "peakOffset": nan,
         "confidence": nan,
         "confidenceErr": nan,
         "lightFromData": nan,
@@ -150,6 +160,7 @@ def failed_catalog(
         "status": np.full(num, status),
         "flag_notConverged": true,
         "flag_fluxSplit": ~true,
+        "flag_offCenter": ~true,
         "flag_noData": ~true,
         "flag_edge": ~true,
         "flag_noConfidence": true,

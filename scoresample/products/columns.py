@@ -21,6 +21,10 @@ PLAIN = {
     "dec": ("pos.eq.dec;meta.main", "Declination, ICRS"),
     "flux_Cov": ("stat.covariance", "Posterior covariance between bands, in the order of the header's bands"),
     "blendedness": ("stat.value", "1 - S_k.S_k / S.S_k of the posterior mean images"),
+    "peakOffset": (
+        "pos.angDistance",
+        "Distance of the brightest pixel of the posterior mean image from the center",
+    ),
     "confidence": (
         "stat.value",
         "Gamma: what data know of pixels, minus what the prior knows, times light",
@@ -38,6 +42,10 @@ PLAIN = {
     "flag_fluxSplit": (
         "meta.code.qual",
         "Chains disagree on how flux is split between this object and another",
+    ),
+    "flag_offCenter": (
+        "meta.code.qual",
+        "The light peaks further from the center than half the width of the PSF: a companion, or another object's",
     ),
     "flag_noData": ("meta.code.qual", "No data in at least one band, whose fluxes are NaN"),
     "flag_edge": ("meta.code.qual", "The box of the object reaches over the edge of the frame"),
@@ -97,7 +105,7 @@ def new_catalog(
     meta
         What the header says besides bands, unit and zeropoint.
     """
-    units = {"y": u.pix, "x": u.pix, "ra": u.deg, "dec": u.deg, "flux_Cov": unit**2}
+    units = {"y": u.pix, "x": u.pix, "peakOffset": u.pix, "ra": u.deg, "dec": u.deg, "flux_Cov": unit**2}
     table = QTable()
     names = list(PLAIN)
     before = [n for n in names[: names.index("flux_Cov")] if n in columns]

@@ -1,5 +1,6 @@
 """The picture of a hallucination score: what prior and data know of each pixel of each source."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 
 from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.hallucination import Hallucination
@@ -24,6 +25,7 @@ from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPResult
 
 WIDTH = 12.0  # inches
+HEIGHT = WIDTH / 5 * 0.95  # of a row
 MAX_ROWS = 12
 
 
@@ -32,7 +34,10 @@ def plot_hallucination(
     draws: Draws | MAPResult | PyTree,
     hall: Hallucination,
     path: str | Path | None = None,
-) -> Figure:
+    *,
+    names: Sequence[str] | None = None,
+    figure: FigureBase | None = None,
+) -> FigureBase:
     r"""Draw what prior and data know of each pixel, a row for each source with a free image, within its box.
 
     From left: the data; the model of the whole scene; the diagonals :math:`F_{like}` and :math:`F_{prior}`, in one
@@ -45,14 +50,18 @@ def plot_hallucination(
     posterior, draws
         Of the scene: draws, for the posterior mean model; or one position, such as the result of `find_map`.
     hall
-        From `hallucination_score`. Of more than 12 sources those with the most light are shown.
+        From `hallucination_score`.
     path
         Where to save the figure too; the suffix tells the format.
+    names
+        Of the sources to show. By default all; of more than 12 those with the most light.
+    figure
+        To draw into, such as a part of a figure of several scenes; a new one by default.
 
     Raises
     ------
     ConfigError
-        If ``hall`` has no images, or is of other sources.
+        If ``hall`` has no images, or is of other sources than the scene or ``names``.
     PositionError
         If a position does not fit the posterior.
 
@@ -64,6 +73,9 @@ def plot_hallucination(
     if not hall.difference or (strange := set(hall.difference) - set(sources)):
         what = f"is of {min(strange)!r}, which the scene lacks" if hall.difference else "has no free images"
         raise ConfigError(f"the hallucination score {what}; compute it from the posterior that is drawn.")
+    if names is not None and (not names or (strange := set(names) - set(hall.difference))):
+        which = f"{min(strange)!r} is not among them" if names else "names has none of them"
+        raise ConfigError(f"the score is of {', '.join(hall.difference)}; {which}.")
     if isinstance(draws, Draws):
         images = mean_object_images(draws)
     else:
@@ -76,15 +88,13 @@ def plot_hallucination(
     data = colour.with_sky(np.asarray(observation.images, np.float64))
     model = colour.with_sky(images.model)
     light = dict(zip(posterior.scene.objects, images.objects.sum(axis=(1, 2, 3)), strict=True))
-    names = sorted(hall.difference, key=lambda name: -light[sources[name].object_name])[:MAX_ROWS]
-    names = [name for name in hall.difference if name in names]
-    figure, axes = plt.subplots(
-        len(names),
-        5,
-        figsize=(WIDTH, len(names) * WIDTH / 5 * 0.95 + 0.4),
-        squeeze=False,
-        layout="constrained",
-    )
+    if names is None:
+        names = sorted(hall.difference, key=lambda name: -light[sources[name].object_name])[:MAX_ROWS]
+        names = [name for name in hall.difference if name in names]
+    if figure is None:
+        figure = plt.figure(figsize=(WIDTH, len(names) * HEIGHT + 0.4), layout="constrained")
+        plt.close(figure)
+    axes = figure.subplots(len(names), 5, squeeze=False)
     for row, name in zip(axes, names, strict=True):
         source = sources[name]
         row[0].imshow(_cut(data, source), origin="lower")
@@ -99,14 +109,13 @@ def plot_hallucination(
     titles = ("data", "model", "diagonal, likelihood", "diagonal, prior", "score: prior - likelihood")
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title, fontsize=9)
-    plt.close(figure)
     if path is not None:
         with replacing(path) as temporary:
-            figure.savefig(temporary, dpi=110)
+            figure.figure.savefig(temporary, dpi=110)
     return figure
 
 
-def _draw_score(figure: Figure, axes: np.ndarray, hall: Hallucination, name: str) -> None:
+def _draw_score(figure: FigureBase, axes: np.ndarray, hall: Hallucination, name: str) -> None:
     like, prior, score = hall.likelihood[name], hall.prior[name], hall.difference[name]
     usual = max(float(np.median(np.abs(prior))), 1e-30)
     high = max(float(like.max()), float(prior.max()), 2 * usual)

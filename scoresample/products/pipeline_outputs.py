@@ -1,5 +1,6 @@
 """What is made of the draws of a run: predictive check, hallucination score, catalogs and pictures."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from astropy.table import QTable
 from scoresample.diagnostics.hallucination import hallucination_score
 from scoresample.diagnostics.predictive import PredictiveCheck, predictive_check
 from scoresample.diagnostics.verdict import Diagnosis
+from scoresample.errors import ScoresampleWarning
 from scoresample.products.catalog import flux_catalog, flux_draws
 from scoresample.products.hallucination_plots import plot_hallucination
 from scoresample.products.pipeline_draws import keys_of
@@ -46,6 +48,7 @@ def score_hallucination(problem: Problem, settings: RunSettings, draws: Draws):
 def tabulate(draws: Draws, settings: RunSettings, folder: Path, hall: Any, diagnosis: Diagnosis) -> QTable:
     """Write the flux catalog and the flux draws; return the catalog."""
     table = flux_catalog(draws, hall, diagnosis=diagnosis)
+    _warn_of_light_elsewhere(table)
     for name in CATALOGS:
         write_catalog(table, folder / name)
     if draws.settings["num_kept"]:
@@ -64,3 +67,22 @@ def picture_hallucination(problem: Problem, draws: Draws, hall: Any, folder: Pat
         (folder / HALLUCINATION_PICTURE).unlink(missing_ok=True)
     else:
         plot_hallucination(problem.posterior, draws, hall, folder / HALLUCINATION_PICTURE)
+
+
+def _warn_of_light_elsewhere(table: QTable) -> None:
+    """Warn of objects whose light is not where they are: companions and knots that the catalog lacks."""
+    off = [
+        f"{name} ({distance.value:.1f})"
+        for name, distance in zip(
+            table["objectId"][table["flag_offCenter"]],
+            table["peakOffset"][table["flag_offCenter"]],
+            strict=True,
+        )
+    ]
+    if off:
+        warnings.warn(
+            f"the light of {', '.join(off)} peaks away from the center, by that many pixels: it may be another "
+            "object's, which the catalog lacks; look at scene.png, and add what is missing.",
+            ScoresampleWarning,
+            stacklevel=3,
+        )

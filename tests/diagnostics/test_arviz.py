@@ -8,12 +8,14 @@ import pytest
 from scoresample.data.observation import make_observation
 from scoresample.density.base import Density
 from scoresample.density.posterior import Posterior
-from scoresample.diagnostics.arviz import named_leaves, to_arviz
+from scoresample.diagnostics.arviz import to_arviz
+from scoresample.diagnostics.predictive import predictive_check
 from scoresample.models.initialization import gaussian_morphology
 from scoresample.models.morphology import PointSource
 from scoresample.models.psf import GaussianPSF
 from scoresample.models.scene import Scene
 from scoresample.models.source import make_source
+from scoresample.numerics.trees import named_leaves
 from scoresample.samplers.base import Draws
 
 SHAPE = (2, 5)
@@ -58,6 +60,17 @@ def test_groups_and_labels_of_a_scene(scene_draws):
     assert tree["sample_stats"]["diverging"].dtype == bool
     np.testing.assert_array_equal(tree["observed_data"]["images"], scene_draws.density.observation.images)
     assert tree["constant_data"]["psfs"].dims == ("band", "psf_y", "psf_x")
+
+
+def test_replicated_data_lie_beside_the_draws_that_they_are_of(scene_draws, key):
+    check = predictive_check(key, scene_draws, num_draws=3)
+    tree = to_arviz(scene_draws, check)
+    replicated = tree["posterior_predictive"]["images"]
+    assert replicated.dims == ("chain", "draw", "band", "y", "x")
+    np.testing.assert_array_equal(replicated[0], check.replicated)
+    assert list(replicated.coords["band"].values) == ["g", "r"]
+    assert tree["posterior"].sizes["draw"] == SHAPE[1]
+    assert replicated.sizes["draw"] == 3
 
 
 def test_pixels_of_images_are_those_of_the_frame(scene_draws):

@@ -110,8 +110,12 @@ def test_a_scene_whose_time_is_over_says_so_in_the_same_study(compared):
 
 def test_a_folder_of_another_study_and_bad_methods_are_refused(compared, tmp_path, monkeypatch):
     folder, _ = compared
-    with pytest.raises(ss.ConfigError, match="another gallery or other settings"):
+    refused = pytest.raises(ss.ConfigError, match="another gallery, prior or settings")
+    with refused:
         bench_blends(folder, 2, Gallery(seed=9, bands="i", side=30, most=2), SETTINGS, methods=["oracle"])
+    with monkeypatch.context() as changed, refused:  # the same name, other weights
+        changed.setattr(blends, "prior_hash", lambda name: "of other weights")
+        bench_blends(folder, 2, TINY, SETTINGS, methods=["oracle"])
     for name in ("none", "oracle:bright", "posterior:none", "posterior:"):
         with pytest.raises(ss.ConfigError, match="there is no method"):
             bench_blends(tmp_path, 2, TINY, SETTINGS, methods=[name])

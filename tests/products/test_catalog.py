@@ -11,9 +11,11 @@ from astropy.table import vstack
 
 from scoresample.density.base import Density
 from scoresample.diagnostics.verdict import diagnose
-from scoresample.errors import ConfigError, ShapeError
+from scoresample.errors import ConfigError, ScoresampleWarning, ShapeError
 from scoresample.products.catalog import failed_catalog, flux_catalog, flux_draws
 from scoresample.products.columns import flux_ucd
+from scoresample.products.pipeline_outputs import tabulate
+from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.base import Draws
 
 PER_BAND = [
@@ -29,8 +31,9 @@ PER_BAND = [
 COLUMNS = [
     "objectId", "sceneId", "y", "x", "ra", "dec",
     *(f"g_{name}" for name in PER_BAND), *(f"r_{name}" for name in PER_BAND),
-    "flux_Cov", "blendedness", "confidence", "confidenceErr", "lightFromData", "rhatMax", "essMin", "nDraws", "status",
-    "flag_notConverged", "flag_fluxSplit", "flag_noData", "flag_edge", "flag_noConfidence",
+    "flux_Cov", "blendedness", "peakOffset", "confidence", "confidenceErr", "lightFromData", "rhatMax", "essMin",
+    "nDraws", "status",
+    "flag_notConverged", "flag_fluxSplit", "flag_offCenter", "flag_noData", "flag_edge", "flag_noConfidence",
 ]  # fmt: skip
 
 
@@ -120,6 +123,19 @@ def test_a_split_that_chains_disagree_on_flags_both_objects(draws):
     assert table["flag_fluxSplit"].tolist() == [True, True, False]
 
 
+def test_light_away_from_the_center_flags_its_object_and_a_run_warns(draws, tmp_path):
+    assert not flux_catalog(draws)["flag_offCenter"].any()
+    draws.position["galaxy_0.image"][..., 9, 9] = (
+        25  # a knot of S = 11, four pixels from the middle in y and in x
+    )
+    table = flux_catalog(draws)
+    assert table["flag_offCenter"].tolist() == [True, False, False]
+    assert table["peakOffset"][0].value == pytest.approx(32**0.5) and table["peakOffset"].unit == u.pix
+    draws = draws._replace(settings=draws.settings | {"num_kept": 150})
+    with pytest.warns(ScoresampleWarning, match=r"the light of 17 \(5.7\) peaks away from the center"):
+        tabulate(draws, RunSettings(), tmp_path, None, diagnose(draws, **LENIENT))
+
+
 def test_one_bad_flux_flags_its_object_alone(draws):
     draws.derived["flux"][0, :, 1, 0] += 200
     table = flux_catalog(draws, diagnosis=diagnose(draws, **LENIENT))
@@ -151,11 +167,11 @@ def test_nan_only_with_a_flag(draws, dark_draws, cut, failed):
     draws.derived["flux"][1, 3, 0, 1] = np.nan
     for table in (flux_catalog(draws), flux_catalog(dark_draws), flux_catalog(cut(dark_draws, 1)), failed):
         for row in table:
-            numbers = [np.ravel(getattr(row[n], "value", row[n])) for n in COLUMNS[2:-6]]
+            numbers = [np.ravel(getattr(row[n], "value", row[n])) for n in COLUMNS[2:-7]]
             if not np.isfinite(np.concatenate(numbers)).all():
                 assert row["flag_notConverged"] or row["flag_noData"] or row["flag_noConfidence"]
         unexplained = ~(table["flag_notConverged"] | table["flag_noData"])
-        for name in set(COLUMNS[2:-6]) - {"confidence", "confidenceErr", "lightFromData"}:
+        for name in set(COLUMNS[2:-7]) - {"confidence", "confidenceErr", "lightFromData"}:
             assert np.isfinite(np.asarray(table[name]))[unexplained].all(), name
 
 

@@ -1,6 +1,7 @@
 """The picture of a hallucination score."""
 
 import jax
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -49,6 +50,19 @@ def test_one_position_will_do_and_pixels_without_data_are_hatched(draws, hall):
         priors={p.name: p.prior for p in draws.density.parameters},
     )  # fmt: skip
     assert hatched(ss.plot_hallucination(posterior, position, hall)) == 5
+
+
+def test_chosen_sources_go_into_a_part_of_a_figure(draws, hall):
+    name = list(hall.difference)[-1]
+    whole = plt.figure()
+    parts = whole.subfigures(2, 1)
+    assert ss.plot_hallucination(draws.density, draws, hall, names=[name], figure=parts[1]) is parts[1]
+    panels = [axes for axes in parts[1].axes if axes.images and not axes.get_label().startswith("<colorbar")]
+    assert len(panels) == 5 and name in panels[0].get_ylabel() and not parts[0].axes
+    plt.close(whole)
+    for names, why in (([], "names has none"), (["other"], "'other' is not among them")):
+        with pytest.raises(ss.ConfigError, match=why):
+            ss.plot_hallucination(draws.density, draws, hall, names=names)
 
 
 def test_a_run_writes_the_picture_and_takes_away_that_of_an_earlier_one(draws, hall, tmp_path):

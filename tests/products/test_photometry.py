@@ -8,9 +8,11 @@ from scoresample.numerics.spread import spread_indices
 from scoresample.products.photometry import (
     blendedness,
     flux_samples,
+    half_width,
     mean_centers,
     mean_object_images,
     object_images,
+    peak_offset,
     variance_from_neighbours,
 )
 
@@ -119,3 +121,21 @@ def test_indices_are_spread_and_different():
     assert spread_indices(4, 100).tolist() == [0, 1, 2, 3]
     assert len(set(spread_indices(101, 100).tolist())) == 100
     assert spread_indices(1, 5).tolist() == [0]
+
+
+def test_offset_of_the_brightest_pixel():
+    images = np.full((5, 2, 9, 12), 0.1)
+    images[0, 1, 3, 4] = images[1, 0, 3, 4] = 5.0
+    images[2] *= -1
+    images[2, 0, 8, 10] = -5.0  # negative light in all
+    images[3, 0, 0, 4] = 5.0
+    images[4] = 0
+    centers = np.array([[3.3, 4.0], [6.0, 8.0], [8.0, 9.0], [-2.0, 4.0], [4.0, 4.0]])
+    np.testing.assert_allclose(peak_offset(images, centers), [0.3, 5.0, 1.0, 0.0, np.nan], atol=1e-12)
+
+
+def test_half_width_is_that_of_the_widest_psf():
+    y, x = np.indices((25, 25)) - 12
+    psfs = np.stack([np.exp(-(y**2 + x**2) / (2 * sigma**2)) for sigma in (2.0, 3.0)])
+    assert half_width(psfs) == pytest.approx(3 * np.sqrt(2 * np.log(2)), rel=0.05)
+    assert half_width(7 * psfs) == half_width(psfs)
