@@ -1,7 +1,7 @@
 """One scene, one prior: sampled by the value of its density, and by its score alone.
 
     python -m benchmarks.hidden_value hsc_cosmos_35.npz                    hidden_value.csv; three hours on a core
-    python -m benchmarks.hidden_value hsc_cosmos_35.npz --prior profile    hidden_value_profile.csv; forty minutes
+    python -m benchmarks.hidden_value hsc_cosmos_35.npz --prior profile    hidden_value_profile.csv; half an hour
     python -m benchmarks.hidden_value hsc_cosmos_35.npz --prior profile --table    how the others differ from the first
 
 By default the prior is the network `galaxies`. Scenes show its images with noise, as they do with a network of which

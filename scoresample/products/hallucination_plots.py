@@ -24,9 +24,12 @@ from scoresample.products.photometry import mean_object_images, object_images
 from scoresample.samplers.base import Draws
 from scoresample.samplers.optimize import MAPResult
 
-WIDTH = 12.0  # inches
-HEIGHT = WIDTH / 5 * 0.95  # of a row
+WIDTH = 14.0  # inches
+NUM_PANELS = 6
+HEIGHT = WIDTH / NUM_PANELS * 0.95  # of a row
 MAX_ROWS = 12
+LEAST_SHARE = 1e-4
+"""Of data, as it is drawn."""
 
 
 def plot_hallucination(
@@ -42,8 +45,9 @@ def plot_hallucination(
 
     From left: the data; the model of the whole scene; the diagonals :math:`F_{like}` and :math:`F_{prior}`, in one
     logarithmic scale of grey; their difference, red where the prior decides and blue where the data do, with a scale
-    that is linear up to the median of :math:`F_{prior}`. Pixels without data in any band are hatched, those off the
-    frame black. As figure 12 of the source paper.
+    that is linear up to the median of :math:`F_{prior}`; and `Hallucination.data_share`, the part of what is known
+    that is the data's. Pixels without data in any band are hatched, those off the frame black. As figure 12 of the
+    source paper, but for the last.
 
     Parameters
     ----------
@@ -94,7 +98,7 @@ def plot_hallucination(
     if figure is None:
         figure = plt.figure(figsize=(WIDTH, len(names) * HEIGHT + 0.4), layout="constrained")
         plt.close(figure)
-    axes = figure.subplots(len(names), 5, squeeze=False)
+    axes = figure.subplots(len(names), NUM_PANELS, squeeze=False)
     for row, name in zip(axes, names, strict=True):
         source = sources[name]
         row[0].imshow(_cut(data, source), origin="lower")
@@ -106,7 +110,14 @@ def plot_hallucination(
             without_ticks(panel)
         gamma = hall.confidence[source.object_name]
         row[0].set_ylabel(f"{name}\nconfidence {gamma:.3g}", fontsize=8)
-    titles = ("data", "model", "diagonal, likelihood", "diagonal, prior", "score: prior - likelihood")
+    titles = (
+        "data",
+        "model",
+        "diagonal, likelihood",
+        "diagonal, prior",
+        "prior - likelihood",
+        "share of data",
+    )
     for panel, title in zip(axes[0], titles, strict=True):
         panel.set_title(title, fontsize=9)
     if path is not None:
@@ -119,7 +130,12 @@ def _draw_score(figure: FigureBase, axes: np.ndarray, hall: Hallucination, name:
     like, prior, score = hall.likelihood[name], hall.prior[name], hall.difference[name]
     usual = max(float(np.median(np.abs(prior))), 1e-30)
     high = max(float(like.max()), float(prior.max()), 2 * usual)
-    scale: dict[str, Any] = {"norm": "log", "vmin": min(usual / 30, high / 100), "vmax": high}
+    least = min(usual, float(np.median(like[like > 0])) if (like > 0).any() else usual)
+    scale: dict[str, Any] = {
+        "norm": "log",
+        "vmin": np.clip(least / 10, 1e-6 * high, high / 100),
+        "vmax": high,
+    }
     for panel, diagonal in zip(axes, (like, prior), strict=False):
         # What is 0 or negative, where a prior bends the other way, is drawn as the least.
         shown = panel.imshow(np.maximum(diagonal, scale["vmin"]), origin="lower", cmap="gray", **scale)
@@ -130,6 +146,9 @@ def _draw_score(figure: FigureBase, axes: np.ndarray, hall: Hallucination, name:
         norm=SymLogNorm(usual, vmin=-reach, vmax=reach, linscale=1.0),
     )  # fmt: skip
     figure.colorbar(shown, ax=axes[2], shrink=0.8)
+    share = np.clip(hall.data_share[name], LEAST_SHARE, 1)
+    shown = axes[3].imshow(share, origin="lower", cmap="viridis", norm="log", vmin=LEAST_SHARE, vmax=1)
+    figure.colorbar(shown, ax=axes[3], shrink=0.8)
 
 
 def _cut(image: np.ndarray, source: Source) -> np.ndarray:

@@ -24,11 +24,11 @@ def hall(draws, seed_shift):
     return Hallucination(difference, prior, likelihood, difference, confidence, confidence, {}, {})
 
 
-def test_a_row_for_each_source_with_five_panels(draws, hall, tmp_path):
+def test_a_row_for_each_source_with_six_panels(draws, hall, tmp_path):
     figure = ss.plot_hallucination(draws.density, draws, hall, tmp_path / "hallucination.png")
     assert (tmp_path / "hallucination.png").read_bytes()[:4] == b"\x89PNG"
     panels = [axes for axes in figure.axes if axes.images and not axes.get_label().startswith("<colorbar")]
-    assert len(panels) == 5 * len(hall.difference)
+    assert len(panels) == 6 * len(hall.difference)
     name, score = next(iter(hall.difference.items()))
     np.testing.assert_allclose(panels[4].images[0].get_array(), score)
     assert "confidence 12.5" in panels[0].get_ylabel() and name in panels[0].get_ylabel()
@@ -38,7 +38,7 @@ def test_a_row_for_each_source_with_five_panels(draws, hall, tmp_path):
 
 def test_one_position_will_do_and_pixels_without_data_are_hatched(draws, hall):
     position = jax.tree.map(lambda leaf: leaf[0, 0], draws.position)
-    hatched = lambda figure: sum(bool(axes.collections) for axes in figure.axes[:5])
+    hatched = lambda figure: sum(bool(axes.collections) for axes in figure.axes[:6])
     assert hatched(ss.plot_hallucination(draws.density, position, hall)) == 0
     observation = draws.density.observation
     weights = np.array(observation.inverse_variance)
@@ -49,7 +49,7 @@ def test_one_position_will_do_and_pixels_without_data_are_hatched(draws, hall):
         ss.Scene(dark.frame, scene.sources, scene.background, scene.model_psf), dark,
         priors={p.name: p.prior for p in draws.density.parameters},
     )  # fmt: skip
-    assert hatched(ss.plot_hallucination(posterior, position, hall)) == 5
+    assert hatched(ss.plot_hallucination(posterior, position, hall)) == 6
 
 
 def test_chosen_sources_go_into_a_part_of_a_figure(draws, hall):
@@ -58,7 +58,7 @@ def test_chosen_sources_go_into_a_part_of_a_figure(draws, hall):
     parts = whole.subfigures(2, 1)
     assert ss.plot_hallucination(draws.density, draws, hall, names=[name], figure=parts[1]) is parts[1]
     panels = [axes for axes in parts[1].axes if axes.images and not axes.get_label().startswith("<colorbar")]
-    assert len(panels) == 5 and name in panels[0].get_ylabel() and not parts[0].axes
+    assert len(panels) == 6 and name in panels[0].get_ylabel() and not parts[0].axes
     plt.close(whole)
     for names, why in (([], "names has none"), (["other"], "'other' is not among them")):
         with pytest.raises(ss.ConfigError, match=why):
