@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
-from scoresample.errors import ConfigError, ShapeError
+from scoresample.errors import ConfigError
 from scoresample.models.any_shape import AbstractAnyShapePrior
 from scoresample.models.gaussian_image import GaussianImagePrior, hold_center
 from scoresample.models.radial_tables import RadialTables, in_pixels, shipped_tables
@@ -71,8 +71,6 @@ class GaussianMorphologyPrior(AbstractAnyShapePrior):
         ShapeError
             If the shape is not two positive numbers.
         """
-        if len(shape) != 2 or min(shape) < 1:
-            raise ShapeError(f"shape is {tuple(shape)}; a morphology prior needs (y, x), both at least 1.")
         mean, factor, left = in_pixels(self.tables, tuple(shape), self.rank, self.noise_level)
         # Plain arrays even while jax traces a caller: the prior is a constant of compiled code.
         with jax.ensure_compile_time_eval():

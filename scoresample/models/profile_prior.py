@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from scoresample.errors import ConfigError, ShapeError
+from scoresample.errors import ConfigError
 from scoresample.models.any_shape import AbstractAnyShapePrior
 from scoresample.models.gaussian_image import GaussianImagePrior, middle_of
 from scoresample.models.log_gaussian_prior import LogGaussianMorphologyPrior, load_log_gaussian_prior
@@ -80,8 +80,6 @@ class ProfileMorphologyPrior(AbstractAnyShapePrior):
         ShapeError
             If the shape is not two positive numbers.
         """
-        if len(shape) != 2 or min(shape) < 1:
-            raise ShapeError(f"shape is {tuple(shape)}; a morphology prior needs (y, x), both at least 1.")
         mean, patterns, left = in_pixels(self.tables, tuple(shape), self.num_patterns, self.noise_level)
         patterns = held_in_the_middle(patterns, tuple(shape))
         # Plain arrays even while jax traces a caller: the prior is a constant of compiled code.

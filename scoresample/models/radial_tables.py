@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.interpolate import CubicSpline
 
-from scoresample.errors import FileFormatError
+from scoresample.errors import FileFormatError, ShapeError
 
 ARRAYS = ("boxes", "radius", "mean", "variance", "factors")
 
@@ -128,7 +128,14 @@ def in_pixels(
         Largest number of columns of the factor.
     noise_level
         Of each pixel, in u, that modes have to stand out of; it is not part of what is returned.
+
+    Raises
+    ------
+    ShapeError
+        If the shape is not two positive numbers.
     """
+    if len(shape) != 2 or min(shape) < 1:
+        raise ShapeError(f"shape is {tuple(shape)}; a morphology prior needs (y, x), both at least 1.")
     box = float(np.hypot(*shape) / np.sqrt(2))
     mean, variance, factors = tables.at(box)
     unexplained = np.maximum(variance - np.sum(factors**2, axis=(0, 2)), 0) + noise_level**2

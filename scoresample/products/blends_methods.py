@@ -21,7 +21,7 @@ from scoresample.models.scene import Scene
 from scoresample.models.source import Source, make_source
 from scoresample.products.blends_scene import Estimate, Found, Truth, from_draws, from_normal
 from scoresample.products.photometry import flux_samples, mean_object_images, object_images
-from scoresample.products.pipeline_draws import sample_around
+from scoresample.products.pipeline_draws import climb_alone, sample_around
 from scoresample.products.pipeline_problem import prepare, prior_of, read_scene
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.endings import Deadline
@@ -99,11 +99,7 @@ def run_posterior(
     deadline = Deadline(settings.max_seconds)
     uniform = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     posterior = lay_out(path, truth, settings, variant, uniform)
-    best = find_map(
-        posterior, max_steps=settings.max_steps, max_seconds=deadline.seconds_left, progress=False
-    )
-    if best.status == "interrupted":
-        raise KeyboardInterrupt
+    best = climb_alone(posterior, settings, deadline)
     images = object_images(posterior, best.position).objects
     label = f":{variant}" if variant else ""
     estimates = {f"map{label}": Estimate(images.sum(axis=(2, 3)), images)}

@@ -17,11 +17,10 @@ from scoresample.diagnostics.tarp import tarp_value
 from scoresample.diagnostics.verdict import diagnose
 from scoresample.numerics.spread import spread_indices
 from scoresample.products.photometry import blendedness, mean_object_images
-from scoresample.products.pipeline_draws import sample_around
+from scoresample.products.pipeline_draws import climb_alone, sample_around
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.samplers.base import Draws
 from scoresample.samplers.endings import Deadline
-from scoresample.samplers.optimize import find_map
 
 NUM_RANKED = 63
 """Draws that a rank is among, spread over all: nearly independent, and ranks fall into 64 equal classes."""
@@ -83,11 +82,7 @@ def simulate_scene(
     exact = quantities(truth_from.for_compilation(), truth.position, truth.amplitudes)
     posterior = with_images(model, observe(key_noise, truth_from, truth.images))
     deadline = Deadline(settings.max_seconds)
-    best = find_map(
-        posterior, max_steps=settings.max_steps, max_seconds=deadline.seconds_left, progress=False
-    )
-    if best.status == "interrupted":
-        raise KeyboardInterrupt
+    best = climb_alone(posterior, settings, deadline)
     draws = sample_around(key_sample, posterior, settings, best.position, deadline)
     uniform = np.random.default_rng(np.asarray(jax.random.key_data(key_rank)))
     exact = {name: np.asarray(value, np.float64) for name, value in exact.items()}

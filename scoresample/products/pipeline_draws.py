@@ -168,6 +168,16 @@ def sample_as_set(
     )
 
 
+def climb_alone(posterior: Posterior, settings: RunSettings, deadline: Deadline) -> MAPResult:
+    """Find the MAP as a run does, and keep it nowhere; raises `KeyboardInterrupt` after Ctrl-C."""
+    best = find_map(
+        posterior, max_steps=settings.max_steps, max_seconds=deadline.seconds_left, progress=False
+    )
+    if best.status == "interrupted":
+        raise KeyboardInterrupt
+    return best
+
+
 def sample_around(
     key: PRNGKeyArray, posterior: Posterior, settings: RunSettings, position: Position, deadline: Deadline
 ) -> Draws:
