@@ -7,6 +7,7 @@
     python -m benchmarks.gallery --table --without merger knots of scenes that have none of these
     python -m benchmarks.gallery --table --scenes 9             of the first scenes
     python -m benchmarks.gallery --table --leave-out 14         of scenes that another prior has as well
+    python -m benchmarks.gallery --table --light-in-place       of scenes in which no light is off its center
     python -m benchmarks.gallery --table --figures pictures/    and draws errors and intervals
 
 It is `scoresample bench blends` with the settings below. Each method has a file, the posterior one for each prior, and
@@ -18,7 +19,7 @@ import json
 import pathlib
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, replace
 
 import pandas as pd
@@ -30,9 +31,10 @@ from scoresample.products.archive import save_report
 from scoresample.products.blends import bench_blends
 from scoresample.products.blends_files import draw_study, result_file
 from scoresample.products.blends_methods import START_VARIANTS
+from scoresample.products.catalog import HALF_DIAGONAL
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plain import plain
-from scoresample.training.gallery import Gallery
+from scoresample.training.gallery import PIXEL, SEEING, Gallery
 
 STORED = pathlib.Path(__file__).parent / "gallery"
 OURS = "posterior"
@@ -46,6 +48,8 @@ VARIANTS = (
 GUESTS = ("scarlet2",)
 GALLERY = Gallery()
 SCENES = 200
+IN_PLACE = 0.5 * max(SEEING.values()) / PIXEL + HALF_DIAGONAL
+"""Pixels from its center within which the light of an object peaks; `flux_catalog` flags those of which it does not."""
 
 
 def settings_for(prior: str) -> RunSettings:
@@ -115,7 +119,7 @@ def judge_stored(
     prior: str,
     num_scenes: int = SCENES,
     without: Sequence[str] = (),
-    left_out: Sequence[int] = (),
+    left_out: Collection[int] = (),
     others: Sequence[str] = (*VARIANTS, *GUESTS),
 ) -> BlendReport:
     """Judge the first scenes, those that every method has seen; ``without``: kinds that they may not have."""
@@ -129,6 +133,20 @@ def judge_stored(
     return judge_blends(
         [found[method][scene] for scene in everywhere for method in found if scene in found[method]]
     )
+
+
+def with_light_elsewhere(prior: str) -> set[int]:
+    """Return the scenes in which the light of an object peaks off its center; those of which it is not stored as well.
+
+    By the posterior mean, or by the MAP where that is all there is (``map:bright`` ends at the same place).
+    """
+    found = {scene: None for scene in read_stored(OURS, prior, of_now=False)}
+    for method, estimate in (("map:bright", "map:bright"), (OURS, OURS)):
+        for scene, result in read_stored(method, prior, of_now=False).items():
+            offsets = [row.get("peak_offset") for row in result["objects"].get(estimate, [])]
+            if offsets and None not in offsets:
+                found[scene] = max(offsets)
+    return {scene for scene, offset in found.items() if offset is None or offset > IN_PLACE}
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -196,7 +214,13 @@ def main() -> None:
     )
     parser.add_argument("--figures", type=pathlib.Path, help="folder for pictures of what is stored")
     parser.add_argument("--leave-out", type=int, nargs="+", default=(), help="scenes, of tables")
+    parser.add_argument(
+        "--light-in-place",
+        action="store_true",
+        help="tables of scenes in which all light peaks at its center",
+    )
     args = parser.parse_args()
+    left_out = {*args.leave_out, *(with_light_elsewhere(args.prior) if args.light_in_place else ())}
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.folder or pathlib.Path(temporary)
         try:
@@ -214,11 +238,11 @@ def main() -> None:
         finally:
             if not args.table:
                 gather(args.prior, folder, args.method)
-    report = judge_stored(args.prior, args.scenes, args.without, args.leave_out)
+    report = judge_stored(args.prior, args.scenes, args.without, left_out)
     print(tables(report))
     if args.figures is not None:
         args.figures.mkdir(parents=True, exist_ok=True)
-        report = judge_stored(args.prior, args.scenes, args.without, args.leave_out, others=())
+        report = judge_stored(args.prior, args.scenes, args.without, left_out, others=())
         draw_study(report, args.figures)
 
 
