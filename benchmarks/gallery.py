@@ -31,7 +31,7 @@ from scoresample.products.archive import save_report
 from scoresample.products.blends import bench_blends
 from scoresample.products.blends_files import draw_study, result_file
 from scoresample.products.blends_methods import START_VARIANTS
-from scoresample.products.catalog import HALF_DIAGONAL
+from scoresample.products.catalog import ROOM
 from scoresample.products.pipeline_settings import RunSettings
 from scoresample.products.plain import plain
 from scoresample.training.gallery import PIXEL, SEEING, Gallery
@@ -48,7 +48,7 @@ VARIANTS = (
 GUESTS = ("scarlet2",)
 GALLERY = Gallery()
 SCENES = 200
-IN_PLACE = 0.5 * max(SEEING.values()) / PIXEL + HALF_DIAGONAL
+IN_PLACE = 0.5 * max(SEEING.values()) / PIXEL + ROOM
 """Pixels from its center within which the light of an object peaks; `flux_catalog` flags those of which it does not."""
 
 

@@ -32,8 +32,9 @@ from scoresample.products.photometry import (
 from scoresample.products.plain import plain
 from scoresample.samplers.base import Draws
 
-HALF_DIAGONAL = 0.7
-"""Of a pixel: as far the light may peak from its center where that is not in the middle of one."""
+ROOM = 1.2
+"""How far, in pixels, light may peak from its center for no reason: half the diagonal of a pixel, 0.7, and as far as
+detections are off."""
 
 PRIOR_ONLY = "prior only"
 """Status of an object that no pixel with data knows of, in any band."""
@@ -102,7 +103,7 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
         "nDraws": np.full(len(scene.objects), num_draws),
         "status": np.where(unseen.all(axis=1), PRIOR_ONLY, draws.status),
         "flag_fluxSplit": np.isin(scene.objects, [name for s in diagnosis.splits for name in s.objects]),
-        "flag_offCenter": offset > half_width(np.asarray(posterior.observation.psfs)) + HALF_DIAGONAL,
+        "flag_offCenter": offset > half_width(np.asarray(posterior.observation.psfs)) + ROOM,
         "flag_noData": unseen.any(axis=1),
         "flag_edge": over_the_edge(scene),
         "flag_noConfidence": ~(np.isfinite(confidence) & np.isfinite(confidence_error)),
