@@ -1,10 +1,10 @@
-"""Whether stars look like the PSFs: they tell when a file has its PSFs in another order, or those of other images."""
+"""Whether PSFs can be those of the images: stars tell when they are in another order, or of other images."""
 
 import warnings
 
 import numpy as np
 import scipy.optimize
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Bool, Complex, Float, Int
 
 from scoresample.data.catalog import Catalog
 from scoresample.data.observation import Observation
@@ -18,10 +18,24 @@ LEAST_GAIN = 50.0
 LEAST_SHARE = 0.25
 """Falls of chi-square worth a word: larger than both, the second as a share of its excess over degrees of freedom."""
 
+MOST_IN_A_PIXEL = 0.5
+"""Of the light of a PSF. A Gaussian whose full width at half maximum is a pixel has 0.58, one of two pixels 0.20."""
+
 
 def warn_of_psfs(observation: Observation, catalog: Catalog) -> None:
-    """Warn with a `ScoresampleWarning` where stars say that the PSFs are in another order, or too narrow."""
+    """Warn with a `ScoresampleWarning` where stars say that the PSFs are in another order, or too narrow.
+
+    And where one has most of its light in one pixel, whether there are stars or not.
+    """
     bands, name = observation.frame.bands, f"{observation.name}: " if observation.name else ""
+    needles = [bands[b] for b in np.flatnonzero(needle_psfs(np.asarray(observation.psfs)))]
+    if needles:
+        warnings.warn(
+            f"{name}the PSF of {', '.join(needles)} has most of its light in one pixel. If the images are not as "
+            "sharp, errors are too small and wings of one object go to another: give the PSFs of these images.",
+            ScoresampleWarning,
+            stacklevel=3,
+        )
     wide = wide_stars(observation, catalog)
     order = (
         likely_psf_order(observation, catalog) if len(wide) == 0 else None
@@ -42,6 +56,11 @@ def warn_of_psfs(observation: Observation, catalog: Catalog) -> None:
             ScoresampleWarning,
             stacklevel=3,
         )
+
+
+def needle_psfs(psfs: Float[np.ndarray, "band y x"]) -> Bool[np.ndarray, " band"]:
+    """Return which PSFs have more than half of their light in one pixel: hardly a camera samples so coarsely."""
+    return psfs.max(axis=(1, 2)) > MOST_IN_A_PIXEL * psfs.sum(axis=(1, 2))
 
 
 def likely_psf_order(observation: Observation, catalog: Catalog) -> tuple[str, ...] | None:

@@ -11,7 +11,7 @@ from scoresample.data.observation import make_observation
 from scoresample.data.readers import read_catalog, read_observation
 from scoresample.errors import DataError, ScoresampleWarning
 from scoresample.models.initialization import initialize_scene
-from scoresample.models.psf_check import likely_psf_order, wide_stars
+from scoresample.models.psf_check import likely_psf_order, needle_psfs, warn_of_psfs, wide_stars
 
 BANDS = ("g", "r", "i", "z")
 WIDTHS = np.array([1.3, 1.5, 1.8, 2.2])
@@ -31,6 +31,7 @@ def make_stars(seed, signal, widths=WIDTHS, psf_widths=WIDTHS, noise=1.0):
     images = np.stack([sum(signal * gaussian(shape, c, w) for c in CENTERS) + slope for w in widths])
     images = images + noise * rng.normal(size=images.shape)
     psfs = np.stack([gaussian((21, 21), (10, 10), w) for w in psf_widths])
+    psfs /= psfs.sum(axis=(1, 2), keepdims=True)  # narrow ones do not sum to 1 over pixels
     observation = make_observation(images, np.full(images.shape, noise**-2), psfs, BANDS, name="stars")
     return observation, make_catalog(CENTERS + 0.3, is_star=[True, True])
 
@@ -74,6 +75,16 @@ def test_without_stars_or_with_one_band_there_is_nothing_to_tell():
 def test_the_demo_scene_passes():
     observation, catalog = load_demo()
     assert likely_psf_order(observation, catalog) is None and len(wide_stars(observation, catalog)) == 0
+
+
+def test_a_psf_of_one_pixel_is_warned_of_without_stars(seed_shift):
+    observation, catalog = make_stars(seed_shift, 3000.0)
+    galaxies = make_catalog(catalog.centers)
+    warn_of_psfs(observation, galaxies)  # in silence
+    sharp, _ = make_stars(seed_shift, 3000.0, psf_widths=np.array([0.35, *WIDTHS[1:]]))
+    np.testing.assert_array_equal(needle_psfs(np.asarray(sharp.psfs)), np.arange(len(BANDS)) == 0)
+    with pytest.warns(ScoresampleWarning, match=f"stars: the PSF of {BANDS[0]} has most of its light in one"):
+        warn_of_psfs(sharp, galaxies)
 
 
 @pytest.mark.filterwarnings("ignore::scoresample.errors.ScoresampleWarning")
