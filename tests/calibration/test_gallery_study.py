@@ -7,7 +7,7 @@ from scoresample.products.archive import save_report
 from scoresample.products.blends_files import result_file
 
 PRIOR = gallery.RunSettings().prior
-EVERYTHING = (*gallery.METHODS, *gallery.VARIANTS)
+EVERYTHING = (*gallery.METHODS, *gallery.VARIANTS, *gallery.GUESTS)
 
 
 def write_results(folder, scenes):
