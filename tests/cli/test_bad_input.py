@@ -140,6 +140,7 @@ def test_what_can_be_mended_is_a_warning_of_one_line_and_stays_in_the_report(
     assert "PSFs are not normalized" in (tmp_path / "out" / "report.json").read_text()
 
 
+@pytest.mark.filterwarnings("ignore:.*most of its light in one pixel")
 def test_a_psf_of_one_pixel_and_one_without_light_in_its_middle_run(scoresample, tiny, tmp_path):
     with np.load(tiny) as archive:
         arrays = dict(archive)
