@@ -141,9 +141,9 @@ def with_light_elsewhere(prior: str) -> set[int]:
     By the posterior mean, or by the MAP where that is all there is (``map:bright`` ends at the same place).
     """
     found = {scene: None for scene in read_stored(OURS, prior, of_now=False)}
-    for method, estimate in (("map:bright", "map:bright"), (OURS, OURS)):
+    for method in ("map:bright", OURS):
         for scene, result in read_stored(method, prior, of_now=False).items():
-            offsets = [row.get("peak_offset") for row in result["objects"].get(estimate, [])]
+            offsets = [row.get("peak_offset") for row in result["objects"].get(method, [])]
             if offsets and None not in offsets:
                 found[scene] = max(offsets)
     return {scene for scene, offset in found.items() if offset is None or offset > IN_PLACE}

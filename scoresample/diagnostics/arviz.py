@@ -48,12 +48,12 @@ def to_arviz(draws: Draws, check: PredictiveCheck | None = None) -> xr.DataTree:
             "inverse_variance": np.asarray(observation.inverse_variance),
             "psfs": np.asarray(observation.psfs),
         }
-    if check is not None:
-        groups["posterior_predictive"] = {"images": check.replicated[None]}
     groups = {name: group for name, group in groups.items() if group}
     with warnings.catch_warnings():  # runs may have more chains than draws
         warnings.filterwarnings("ignore", message="Found chain dimension to be longer")
         tree = arviz_base.from_dict(groups, coords=coords, dims=dims)
+    if check is not None:
+        tree["posterior_predictive"] = check.to_arviz()["posterior_predictive"]
     tree.attrs.update(status=draws.status, flux_unit=unit)
     return tree
 

@@ -98,12 +98,13 @@ def plot_hallucination(
     if figure is None:
         figure = plt.figure(figsize=(WIDTH, len(names) * HEIGHT + 0.4), layout="constrained")
         plt.close(figure)
-    axes = figure.subplots(len(names), NUM_PANELS, squeeze=False)
+    axes, shares = figure.subplots(len(names), NUM_PANELS, squeeze=False), hall.data_share
     for row, name in zip(axes, names, strict=True):
         source = sources[name]
         row[0].imshow(_cut(data, source), origin="lower")
         row[1].imshow(_cut(model, source), origin="lower")
-        _draw_score(figure, row[2:], hall, name)
+        _draw_score(figure, row[2:5], hall, name)
+        _draw_share(figure, row[5], shares[name])
         dark = _cut((weight == 0).all(axis=0), source)
         for panel in row:
             _hatch(panel, dark)
@@ -146,9 +147,12 @@ def _draw_score(figure: FigureBase, axes: np.ndarray, hall: Hallucination, name:
         norm=SymLogNorm(usual, vmin=-reach, vmax=reach, linscale=1.0),
     )  # fmt: skip
     figure.colorbar(shown, ax=axes[2], shrink=0.8)
-    share = np.clip(hall.data_share[name], LEAST_SHARE, 1)
-    shown = axes[3].imshow(share, origin="lower", cmap="viridis", norm="log", vmin=LEAST_SHARE, vmax=1)
-    figure.colorbar(shown, ax=axes[3], shrink=0.8)
+
+
+def _draw_share(figure: FigureBase, axes: Axes, share: Float[np.ndarray, "y x"] | np.ndarray) -> None:
+    share = np.clip(share, LEAST_SHARE, 1)
+    shown = axes.imshow(share, origin="lower", cmap="viridis", norm="log", vmin=LEAST_SHARE, vmax=1)
+    figure.colorbar(shown, ax=axes, shrink=0.8)
 
 
 def _cut(image: np.ndarray, source: Source) -> np.ndarray:

@@ -71,14 +71,7 @@ def picture_hallucination(problem: Problem, draws: Draws, hall: Any, folder: Pat
 
 def _warn_of_light_elsewhere(table: QTable) -> None:
     """Warn of objects whose light is not where they are: companions and knots that the catalog lacks."""
-    off = [
-        f"{name} ({distance.value:.1f})"
-        for name, distance in zip(
-            table["objectId"][table["flag_offCenter"]],
-            table["peakOffset"][table["flag_offCenter"]],
-            strict=True,
-        )
-    ]
+    off = [f"{row['objectId']} ({row['peakOffset'].value:.1f})" for row in table[table["flag_offCenter"]]]
     if off:
         warnings.warn(
             f"the light of {', '.join(off)} peaks away from the center, by that many pixels: it may be another "

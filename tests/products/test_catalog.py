@@ -125,9 +125,8 @@ def test_a_split_that_chains_disagree_on_flags_both_objects(draws):
 
 def test_light_away_from_the_center_flags_its_object_and_a_run_warns(draws, tmp_path):
     assert not flux_catalog(draws)["flag_offCenter"].any()
-    draws.position["galaxy_0.image"][..., 9, 9] = (
-        25  # a knot of S = 11, four pixels from the middle in y and in x
-    )
+    # A knot of S = 11, four pixels from the middle in y and in x.
+    draws.position["galaxy_0.image"][..., 9, 9] = 25
     table = flux_catalog(draws)
     assert table["flag_offCenter"].tolist() == [True, False, False]
     assert table["peakOffset"][0].value == pytest.approx(32**0.5) and table["peakOffset"].unit == u.pix
