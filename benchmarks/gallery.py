@@ -42,6 +42,7 @@ METHODS = ("oracle", OURS, "parametric", "constrained")
 VARIANTS = (
     f"{OURS}:offset",
     f"{OURS}:bright",
+    f"{OURS}:limited",
     *(f"map:{name}" for name in (*START_VARIANTS, "ztf-like")),
     *(f"constrained:{name}" for name in START_VARIANTS),
 )

@@ -31,7 +31,8 @@ def bench() -> None:
 @click.option("--method", "methods", multiple=True, metavar="METHOD[:VARIANT]",
               help="What to compare; may be given several times: oracle, posterior, map, parametric, constrained, "
               "scarlet2. "
-              "Variants of posterior and map: bright, flat, blobs, ztf-like, offset; of constrained the first three.  "
+              "Variants of posterior and map: bright, flat, blobs, ztf-like, offset, limited; of constrained the first "
+              "three.  "
               "[default: all of which the library is installed, but map]")  # fmt: skip
 @click.option(
     "--gradients", is_flag=True, help="Bulges redder than their disks: no image is right in all bands."

@@ -33,6 +33,9 @@ def model_options(function: Callable) -> Callable:
                      "others 0.3]"),
         click.option("--prior-noise", type=click.Choice(PRIOR_NOISE), default=_DEFAULTS.prior_noise, show_default=True,
                      help="Whether scenes show the noise of a learned prior: cheaper, and wrong for bright galaxies."),
+        click.option("--least-flux", type=float, default=_DEFAULTS.least_flux, metavar="S",
+                     help="Where fluxes end, in units of the error that each would have alone, such as -2: for blends "
+                     "in which large fluxes of opposite sign cancel.  [default: any flux]"),
         click.option("--bad-plane", "bad_planes", multiple=True, metavar="NAME",
                      help="Mask plane, by name or bit number, that takes pixels out; may be given several times.  "
                      "[default: BAD, SAT, EDGE, NO_DATA]"),

@@ -32,4 +32,7 @@ def bends_of(posterior: "Posterior", position: dict[str, Float[Array, "..."]]) -
     joined = defaultdict(dict)
     for name, prior in bent.items():
         joined[prior.joins][name] = prior
-    return tuple(next(iter(p.values())).bend(p, position, information) for p in joined.values())
+    return tuple(
+        next(iter(priors.values())).bend(priors, {name: position[name] for name in priors}, information)
+        for priors in joined.values()
+    )

@@ -1,10 +1,11 @@
 """Priors on fluxes and background, and whether they can be integrated out."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from scoresample.density.fluxes import FluxPosterior, in_units_of_noise, log_evidence, log_scale
 from scoresample.density.likelihood import Likelihood, fit_fluxes
@@ -18,6 +19,13 @@ from scoresample.numerics.compiling import jit_to_run_once
 
 TIE = 0.3
 """How far the share of a component may be from that of all bands together, as a part of its object."""
+
+SOFTNESS = 3.0
+"""Over how much flat fluxes end, in units of their errors: a sharp end would be a wall to samplers, where fluxes of
+neighbours are known by far less."""
+
+NUM_REDRAWN = 4
+"""How often offsets are drawn anew for the fluxes of a draw."""
 
 
 class FluxPrior(eqx.Module):
@@ -33,6 +41,14 @@ class FluxPrior(eqx.Module):
     leaves :math:`\max_A L / |M|_w`, which in B bands weighs images by about one over their radius to the power B, and
     one flat in the flux by the radius to the power B: either is a strong prior on sizes that nobody meant.
 
+    Images of two galaxies that overlap may become alike, and their fluxes large, of opposite sign and next to unknown:
+    integrated out, they leave a density that grows without bound. So flat fluxes may be given an end s, a soft one,
+
+    .. math:: p(A | M) \propto |M|_w\, \Phi\big((A |M|_w - s) / 3\big)
+
+    with :math:`\Phi` the normal distribution function. For s = -2 faint fluxes may be negative by their noise, so that
+    means over many are right.
+
     Attributes
     ----------
     mean, precision
@@ -46,6 +62,10 @@ class FluxPrior(eqx.Module):
         The part of ``precision`` that ties components of one object.
     flux, background
         The distributions, None where flat; used when fluxes are sampled rather than integrated out.
+    limited
+        Which amplitudes have an end: flat ones of sources that pixels know of.
+    least
+        s, in units of the error that a flux has by itself; None for no end, and always where they have a distribution.
     names
         Of the sources; the columns in order.
     """
@@ -55,8 +75,10 @@ class FluxPrior(eqx.Module):
     ties: Float[Array, "band column column"]
     scale_free: Bool[Array, "band object"]
     share: Float[Array, "object column"]
+    limited: Bool[Array, "band column"]
     flux: dist.Distribution | None
     background: dist.Distribution | None
+    least: float | None = eqx.field(static=True)
     names: tuple[str, ...] = eqx.field(static=True)
     has_background: bool = eqx.field(static=True)
     has_components: bool = eqx.field(static=True)
@@ -71,7 +93,7 @@ class FluxPrior(eqx.Module):
         """Short description of the flux prior."""
         if self.flux is not None:
             return describe(self.flux)
-        flat = "flat in signal-to-noise"
+        flat = "flat in signal-to-noise" + ("" if self.least is None else f" above {self.least:g}")
         return f"{flat}, components of one object within its flux" if self.has_components else flat
 
     @property
@@ -110,6 +132,47 @@ class FluxPrior(eqx.Module):
         """
         return log_scale(in_units_of_noise(columns, root_weight), self.share, self.scale_free)
 
+    def log_above_least(
+        self,
+        amplitudes: Float[Array, "band column"],
+        columns: Float[Array, "column band pixel"],
+        root_weight: Float[Array, "band pixel"],
+    ) -> Float[Array, " band"]:
+        """Return the logarithm of what ends flat fluxes, the sum over those of a band; 0 where nothing does."""
+        if self.least is None:
+            return jnp.zeros(len(amplitudes), amplitudes.dtype)
+        squares = jnp.sum(in_units_of_noise(columns, root_weight) ** 2, axis=2)
+        limited = self.limited[:, : len(columns)]
+        signal_to_noise = amplitudes * jnp.sqrt(jnp.where(limited, squares, 1))
+        inside = jax.scipy.stats.norm.logcdf((signal_to_noise - self.least) / SOFTNESS)
+        return jnp.sum(jnp.where(limited, inside, 0), axis=1)
+
+    def draw(
+        self,
+        key: PRNGKeyArray,
+        solution: FluxPosterior,
+        offsets: Float[Array, "band column"],
+        columns: Float[Array, "column band pixel"],
+        root_weight: Float[Array, "band pixel"],
+    ) -> Float[Array, "band column"]:
+        """Return amplitudes given the columns, from offsets of a draw.
+
+        Bands are independent given the columns. Offsets of each are proposed anew from the normal, and taken by
+        Metropolis' rule: the distribution stays what it is, and next to nothing is left of what the draw before had.
+        """
+
+        def step(state, key):
+            offsets, inside = state
+            key_offsets, key_taken = jax.random.split(key)
+            proposed = jax.random.normal(key_offsets, offsets.shape, offsets.dtype)
+            inside_then = self.log_above_least(solution.at(proposed), columns, root_weight)
+            taken = jnp.log(jax.random.uniform(key_taken, inside.shape)) < inside_then - inside
+            return (jnp.where(taken[:, None], proposed, offsets), jnp.where(taken, inside_then, inside)), None
+
+        first = offsets, self.log_above_least(solution.at(offsets), columns, root_weight)
+        (offsets, _), _ = jax.lax.scan(step, first, jax.random.split(key, NUM_REDRAWN))
+        return solution.at(offsets)
+
     def log_evidence(
         self,
         columns: Float[Array, "column band pixel"],
@@ -140,14 +203,17 @@ def make_flux_prior(
     flux: dist.Distribution | None,
     background: dist.Distribution | None,
     collapse: bool | None,
+    least: float | None,
 ) -> tuple[FluxPrior, bool]:
     """Return the flux prior of a scene, and whether fluxes are to be integrated out.
 
     Raises
     ------
     ConfigError
-        If ``collapse`` is asked for under a prior that is neither flat nor Gaussian.
+        If ``collapse`` is asked for under a prior that is neither flat nor Gaussian, or fluxes end above 0.
     """
+    if least is not None and not least <= 0:
+        raise ConfigError(f"least_flux is {least:g}; it must be 0 or below, for example -2.")
     gaussian = _is_gaussian(flux) and _is_gaussian(background)
     if collapse and not gaussian:
         which = flux if not _is_gaussian(flux) else background
@@ -164,6 +230,8 @@ def make_flux_prior(
     ties = _ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1]))
     members = np.arange(len(scene.objects))[:, None] == np.asarray(scene.membership)
     seen = ~np.asarray(likelihood.unseen)[:, : len(names)]
+    limited = np.zeros(mean.shape, bool)
+    limited[:, : len(names)] = seen & (flux is None)
     scale_free = (seen[:, None] & members).any(axis=2) & (flux is None)
     share = np.zeros((len(members), mean.shape[1]))
     share[:, : len(names)] = members / members.sum(axis=1, keepdims=True)
@@ -174,8 +242,10 @@ def make_flux_prior(
         ties=to_jax(ties, dtype),
         scale_free=to_jax(scale_free),
         share=to_jax(share, dtype),
+        limited=to_jax(limited),
         flux=flux,
         background=background,
+        least=least if flux is None else None,
         names=names,
         has_background=scene.background is not None,
         has_components=len(scene.objects) < len(names),

@@ -32,9 +32,12 @@ class FluxPosterior(NamedTuple):
 
     def draw(self, key: PRNGKeyArray) -> Float[Array, "band column"]:
         """Draw all amplitudes from their joint conditional posterior, exactly."""
-        noise = jax.random.normal(key, self.mean.shape, self.mean.dtype)
+        return self.at(jax.random.normal(key, self.mean.shape, self.mean.dtype))
+
+    def at(self, offsets: Float[Array, "band column"]) -> Float[Array, "band column"]:
+        r"""Return the amplitudes :math:`\hat A + U L^{-T} q`: draws from this posterior for standard normal q."""
         solve = jax.vmap(lambda c, z: jax.scipy.linalg.solve_triangular(c, z, lower=True, trans="T"))
-        return self.mean + self.unit * solve(self.cholesky, noise)
+        return self.mean + self.unit * solve(self.cholesky, offsets)
 
     def covariance(self) -> Float[Array, "band column column"]:
         """Return the covariance between the columns in each band."""

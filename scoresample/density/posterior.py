@@ -23,6 +23,7 @@ from scoresample.density.parameters import Parameter
 from scoresample.density.select import select_parameters
 from scoresample.errors import PositionError, ShapeError
 from scoresample.models.load import load_prior
+from scoresample.models.priors_numpyro import as_prior
 from scoresample.models.scene import Scene
 from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.bend import Bend
@@ -30,13 +31,18 @@ from scoresample.numerics.compiling import jit_to_run_once, quick_jit
 
 Position = dict[str, Float[Array, "..."]]
 
+OFFSETS = "flux_offsets"
+"""What fluxes with an end are called in a position: how far they are from their most probable values."""
+
 
 class Posterior(AbstractDensity):
-    """The posterior of a scene given an observation.
+    r"""The posterior of a scene given an observation.
 
     A position holds the free parameters, unconstrained, by full name: ``{"galaxy_3.image": array, ...}``.
     Fluxes and background are integrated out exactly where their prior is flat or Gaussian, so the position
-    leaves them out, and `derive` draws them from their exact conditional posterior.
+    leaves them out, and `derive` draws them from their exact conditional posterior. With ``least_flux`` flat ones end
+    there, as no Gaussian does: then the position has ``flux_offsets``, numbers q that stand for amplitudes
+    :math:`A = \hat A + G^{-1/2} q` (`FluxPosterior.at`) and are next to independent standard normal.
 
     Parameters
     ----------
@@ -49,6 +55,9 @@ class Posterior(AbstractDensity):
         that broadcasts to (source, band), or None for flat: in units of the error that the flux of an image has by
         itself, which favours no size of galaxies (`density.flux_prior.FluxPrior` has the formula). A density flat in
         the flux, in B bands at once, would multiply the prior of the morphology by about its radius to the power B.
+    least_flux
+        Where flat fluxes end, in the same unit, for example -2: what is more negative than noise is improbable. None
+        where any number will do.
     background
         Prior on the constant background: None for flat, or a numpyro distribution over bands.
     collapse
@@ -68,7 +77,7 @@ class Posterior(AbstractDensity):
     ShapeError
         If scene and observation are not on one frame.
     ConfigError
-        If a prior names no parameter, or fluxes are to be collapsed under a prior that is not Gaussian.
+        If a prior names no parameter, fluxes are to be collapsed under a prior that is not Gaussian, or end above 0.
     """
 
     scene: Scene | None
@@ -86,6 +95,7 @@ class Posterior(AbstractDensity):
         observation: Observation,
         *,
         flux: dist.Distribution | None = None,
+        least_flux: float | None = None,
         background: dist.Distribution | None = None,
         collapse: bool | None = None,
         priors: Mapping | None = None,
@@ -95,11 +105,15 @@ class Posterior(AbstractDensity):
         self.scene = scene
         self.observation = observation
         self.likelihood = make_likelihood(scene, observation)
-        self.flux_prior, self.collapse = make_flux_prior(scene, self.likelihood, flux, background, collapse)
+        self.flux_prior, self.collapse = make_flux_prior(
+            scene, self.likelihood, flux, background, collapse, least_flux
+        )
         free = select_parameters(scene, by_kind, priors or {})
         self.fixed = {k: v for k, v in scene.parameters.items() if k not in {p.name for p in free}}
         if not self.collapse:
             free += self.flux_prior.parameters(fit_fluxes(self.likelihood, scene.parameters).unit)
+        elif self.flux_prior.least is not None:
+            free += (Parameter(OFFSETS, as_prior(dist.Normal(0.0, 1.0)), self.flux_prior.mean.shape),)
         self.parameters = free
         self.alike = _groups_alike(free)
 
@@ -157,7 +171,21 @@ class Posterior(AbstractDensity):
         self, key: PRNGKeyArray, columns: Float[Array, "column band pixel"], position: Position
     ) -> Float[Array, "band column"]:
         """Draw the amplitudes of the columns of a position; where they are sampled they are part of it."""
-        return self.solve(columns).draw(key) if self.collapse else self.given_amplitudes(position)
+        if not self.collapse:
+            return self.given_amplitudes(position)
+        solution = self.solve(columns)
+        if OFFSETS not in position:
+            return solution.draw(key)
+        return self.flux_prior.draw(key, solution, position[OFFSETS], columns, self.likelihood.root_weight)
+
+    def amplitudes_of(
+        self, columns: Float[Array, "column band pixel"], position: Position
+    ) -> Float[Array, "band column"]:
+        """Return the amplitudes of the columns of a position; the most probable ones where it has nothing of them."""
+        if not self.collapse:
+            return self.given_amplitudes(position)
+        solution = self.solve(columns)
+        return solution.at(position[OFFSETS]) if OFFSETS in position else solution.mean
 
     def check_position(self, position: Position) -> None:
         """Raise `PositionError` unless names and shapes are those of the free parameters."""
@@ -231,16 +259,27 @@ class Posterior(AbstractDensity):
             # The density of amplitudes at given morphology, written for fluxes: d amplitude = d flux / sum of S.
             values = self.values(position)
             sums = self.likelihood.renderer.totals(values)
-            columns = self.likelihood.columns(values, unit_flux=False)
-            total = total + self.flux_prior.log_scale(columns, self.likelihood.root_weight)
+            columns, root_weight = (
+                self.likelihood.columns(values, unit_flux=False),
+                self.likelihood.root_weight,
+            )
+            amplitudes = self.flux_prior.gather(values)[:, : sums.size] / sums
+            total = total + self.flux_prior.log_scale(columns, root_weight)
+            inside = self.flux_prior.log_above_least(amplitudes, columns[: sums.size], root_weight)
+            total = total + jnp.sum(inside)
             total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(jnp.abs(sums)))
-            total = total + self.flux_prior.log_tie(self.flux_prior.gather(values)[:, : sums.size] / sums)
+            total = total + self.flux_prior.log_tie(amplitudes)
         return total
 
     def _alike(self, position: Position):
-        """Give the first of the parameters of each group, the names of all, and their values as one array."""
+        """Give the first of the parameters of each group, the names of all, and their values as one array.
+
+        Models of a user's own have positions without offsets of fluxes.
+        """
         for members in self.alike:
             names = [self.parameters[index].name for index in members]
+            if names == [OFFSETS] and OFFSETS not in position:
+                continue
             yield self.parameters[members[0]], names, jnp.stack([position[name] for name in names])
 
     def given_amplitudes(self, position: Position) -> Float[Array, "band column"]:
@@ -248,11 +287,18 @@ class Posterior(AbstractDensity):
         return self.flux_prior.gather(self.values(position))
 
     def log_likelihood(self, position: Position) -> Float[Array, ""]:
-        """Return the log-likelihood, with fluxes integrated out where they are collapsed."""
+        """Return the log-likelihood, with fluxes integrated out where they are collapsed.
+
+        Then with what ends flat fluxes, at those of the position; where it has none of them, without.
+        """
         values = self.values(position)
         if self.collapse:
-            columns = self.columns(values)
-            return self.flux_prior.log_evidence(columns, self.likelihood.data, self.likelihood.root_weight)
+            columns, root_weight = self.columns(values), self.likelihood.root_weight
+            evidence = self.flux_prior.log_evidence(columns, self.likelihood.data, root_weight)
+            if OFFSETS not in position:
+                return evidence
+            amplitudes = self.amplitudes_of(columns, position)
+            return evidence + jnp.sum(self.flux_prior.log_above_least(amplitudes, columns, root_weight))
         return self.likelihood.log_prob_at(values, self.flux_prior.gather(values))
 
     @property
@@ -277,20 +323,21 @@ class Posterior(AbstractDensity):
         values = dict(self.scene.parameters)
         if not self.collapse:
             values |= self.flux_prior.initial_values(_solve(self.for_compilation(), values))
+        values[OFFSETS] = np.zeros(self.flux_prior.mean.shape)
         values = {p.name: to_jax(values[p.name]) for p in self.parameters}
         position = _unconstrain(self.parameters, self.alike, values)
         return {p.name: position[p.name] for p in self.parameters}  # in order, which compiled code loses
 
     def amplitudes(self, position: Position) -> Float[Array, "band column"]:
-        """Return the most probable fluxes and background that go with a position, (band, column)."""
+        """Return the fluxes and background of a position, (band, column); the most probable ones if it has none."""
         return _amplitudes(self.for_compilation(), position)
 
     def brightness(self, position: Position) -> Float[Array, "band column"]:
-        """Return the most probable factor of each S in each band: flux over the sum of S."""
+        """Return the factor of each S in each band, flux over the sum of S; the most probable if it has no fluxes."""
         return _brightness(self.for_compilation(), position)
 
     def scene_at(self, position: Position) -> Scene:
-        """Return the scene with the values of a position and the fluxes most probable with it."""
+        """Return the scene with the values of a position and its fluxes, the most probable ones if it has none."""
         amplitudes = self.amplitudes(position)
         num_sources = len(self.scene.sources)
         background = amplitudes[:, -1] if self.likelihood.background else None
@@ -323,7 +370,7 @@ def _amplitudes(posterior: Posterior, position: Position) -> Float[Array, "band 
     if not posterior.collapse:
         return posterior.given_amplitudes(position)
     values = posterior.values(position)
-    return _solve(posterior, values).mean * posterior.totals(values)
+    return posterior.amplitudes_of(posterior.columns(values), position) * posterior.totals(values)
 
 
 @jit_to_run_once
@@ -344,18 +391,15 @@ def _brightness(posterior: Posterior, position: Position) -> Float[Array, "band 
     sources = posterior.likelihood.renderer.totals(values)
     if not posterior.collapse:
         return posterior.given_amplitudes(position)[:, : sources.size] / sources
-    mean = _solve(posterior, values).mean[:, : sources.size]
-    return mean / sources if posterior.unit_flux else mean
+    amplitudes = posterior.amplitudes_of(posterior.columns(values), position)[:, : sources.size]
+    return amplitudes / sources if posterior.unit_flux else amplitudes
 
 
 @quick_jit
 def _source_images(posterior: Posterior, position: Position) -> Float[Array, "column band y x"]:
     values = posterior.values(position)
     columns = posterior.columns(values)
-    amplitudes = (
-        _solve(posterior, values).mean if posterior.collapse else posterior.given_amplitudes(position)
-    )
-    images = amplitudes.T[:, :, None] * columns
+    images = posterior.amplitudes_of(columns, position).T[:, :, None] * columns
     return images.reshape(*images.shape[:2], *posterior.likelihood.renderer.shape)
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from arviz_stats.base import array_stats
 from jaxtyping import Bool, Float
 
-from scoresample.density.posterior import Posterior
+from scoresample.density.posterior import OFFSETS, Posterior
 from scoresample.diagnostics.pixelwise import pixel_diagnostics
 from scoresample.numerics.trees import named_leaves
 from scoresample.samplers.base import Draws
@@ -116,10 +116,10 @@ def _amplitude_rows(draws: Draws, posterior: Posterior) -> dict[str, tuple]:
 
 
 def _parameter_rows(name: str, values: np.ndarray, draws: Draws) -> dict[str, tuple]:
-    """Return rows of one leaf of the position; fluxes of sources have theirs by object."""
+    """Return rows of one leaf of the position; fluxes, and offsets that stand for them, have theirs by object."""
     kind = name.rpartition(".")[2]
     is_scene = isinstance(draws.density, Posterior)
-    if is_scene and kind in ("flux", "background"):
+    if is_scene and kind in ("flux", "background", OFFSETS):
         return {}
     if is_scene and kind == "image":
         return {f"{name} (worst of {np.prod(values.shape[2:])})": _worst_pixels(values)}

@@ -10,6 +10,7 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from scoresample.models.priors import AbstractLogPrior
+from scoresample.numerics.arrays import to_jax
 from scoresample.numerics.linear import LowRankScale
 
 
@@ -48,7 +49,10 @@ class DistributionPrior(AbstractLogPrior):
         return value, jnp.sum(bijector.log_abs_det_jacobian(position, value))
 
     def scale(self, shape: tuple[int, ...]) -> LowRankScale:
-        """Return the standard deviations of the unconstrained value, from 1,000 draws with a fixed key."""
+        """Return the standard deviations of the unconstrained value: known, or of 1,000 draws with a fixed key."""
+        if isinstance(self.distribution, dist.Normal):
+            spread = jnp.broadcast_to(to_jax(self.distribution.scale, jnp.result_type(float)), shape).ravel()
+            return LowRankScale(spread, jnp.zeros((spread.size, 0)), jnp.ones(0))
         draws = self.to_unconstrained(self.sample(jax.random.key(0), shape, 1000))
         spread = jnp.std(draws, axis=0).ravel()
         return LowRankScale(spread, jnp.zeros((spread.size, 0)), jnp.ones(0))

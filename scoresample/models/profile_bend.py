@@ -19,7 +19,7 @@ NUM_DIRECTIONS = 96
 LEAST_INFORMATION = 1e-4
 """Relative to that of the prior; less bends nothing."""
 
-Position = Mapping[str, Float[Array, "_"]]
+Position = Mapping[str, Float[Array, "..."]]
 
 
 class ProfileBend(eqx.Module):

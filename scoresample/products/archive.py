@@ -31,7 +31,7 @@ def save_draws(path: str | Path, draws: Draws, *, images: str = "thin") -> None:
         ``scene``, both as json.
     images
         What to keep of the images, in single precision: ``all``; ``thin``, every tenth draw, in the group
-        ``posterior_images``; ``none``. Where samplers move in coordinates that an image does not tell, these are kept
+        ``posterior_images``; ``none``. And of offsets of fluxes, where those have an end. Where samplers move in coordinates that an image does not tell, these are kept
         of the same draws, in the group ``image_coordinates``.
 
     Raises

@@ -28,13 +28,16 @@ from scoresample.samplers.endings import Deadline
 from scoresample.samplers.optimize import find_map
 
 START_VARIANTS = ("bright", "flat", "blobs")
-VARIANTS = (*START_VARIANTS, "ztf-like", "offset")
+VARIANTS = (*START_VARIANTS, "ztf-like", "offset", "limited")
 TOO_BRIGHT = 20.0
 BLOB = 0.2
 """Standard deviation of Gaussian starts over the side of the box; the paper says roughly 20 % of the box."""
 
 OFF = 0.5
 """How far off positions are in the variant ``offset``, pixels."""
+
+LEAST_FLUX = -2.0
+"""Where fluxes end in the variant ``limited``, in units of their errors."""
 
 _PARAMETRIC_BOX = 47
 
@@ -71,10 +74,12 @@ def lay_out(
     """Return the posterior that ``run`` would sample, or that of a variant.
 
     ``bright``, ``flat`` and ``blobs`` start elsewhere; ``ztf-like`` has that prior; in ``offset`` positions are half a
-    pixel off the truth, in any direction, and all centers are free.
+    pixel off the truth, in any direction, and all centers are free; in ``limited`` fluxes have an end.
     """
     if variant == "ztf-like":
         settings = dataclasses.replace(settings, prior=variant)
+    if variant == "limited":
+        settings = dataclasses.replace(settings, least_flux=LEAST_FLUX)
     problem = prepare(path, settings)
     posterior = problem.posterior
     if variant not in (*START_VARIANTS, "offset"):
@@ -86,7 +91,7 @@ def lay_out(
         catalog = dataclasses.replace(problem.catalog, centers=centers)
         scene = initialize_scene(posterior.observation, catalog, prior=prior, background=settings.background)
         more = {"center": default_shape_priors()["center"]}
-    return Posterior(scene, posterior.observation, image=prior, **more)
+    return Posterior(scene, posterior.observation, image=prior, least_flux=settings.least_flux, **more)
 
 
 def run_posterior(

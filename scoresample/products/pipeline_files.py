@@ -27,7 +27,16 @@ from scoresample.samplers.optimize import MAPHistory, MAPResult
 MAP, CHECKPOINT, DRAWS, REPORT, PICTURE = "map.npz", "checkpoint.npz", "draws.nc", "report.json", "scene.png"
 FIT_PICTURE, HALLUCINATION_PICTURE, PAGE, STARTS = "fit.png", "hallucination.png", "report.html", "starts.npz"
 CATALOGS, FLUX_DRAWS = ("fluxes.fits", "fluxes.ecsv"), "flux_draws.fits"
-_OF_THE_MODEL = ("background", "bad_planes", "psf_bands", "stars", "prior", "noise_level", "prior_noise")
+_OF_THE_MODEL = (
+    "background",
+    "bad_planes",
+    "psf_bands",
+    "stars",
+    "prior",
+    "least_flux",
+    "noise_level",
+    "prior_noise",
+)
 
 
 class StoredDraws(NamedTuple):

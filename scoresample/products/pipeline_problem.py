@@ -68,7 +68,7 @@ def prepare(path: str | Path, settings: RunSettings) -> Problem:
         "sha256": sha256_of(path),
         "prior": {"name": prior.name, "noise_level": prior.noise_level, "sha256": prior_hash(settings.prior)},
     }
-    posterior = Posterior(scene, observation, image=prior)
+    posterior = Posterior(scene, observation, image=prior, least_flux=settings.least_flux)
     KERNELS[settings.sampler]().check(posterior)  # before the climb, which may take minutes
     return Problem(provenance, catalog, posterior)
 

@@ -43,6 +43,9 @@ class RunSettings:
         Of galaxy images: a name that `load_prior` knows, or the file of weights of your own. ``log-gaussian`` is
         quicker than ``profile``, and its errors are too small where faint galaxies have neighbours; the learned
         ``galaxies`` does not converge on bright blends, and is wrong there with its noise shown (docs/priors.md).
+    least_flux
+        Where fluxes end, in units of the error that each would have alone, for example -2: where neighbours overlap
+        closely, large fluxes of opposite sign may fit as well as the right ones. None for any flux.
     noise_level
         Of the prior; None for its usual one.
     prior_noise
@@ -73,6 +76,7 @@ class RunSettings:
     psf_bands: tuple[str, ...] = ()
     stars: bool = True
     prior: str = "profile"
+    least_flux: float | None = None
     noise_level: float | None = None
     prior_noise: str = "hidden"
     images: str = "thin"
@@ -94,5 +98,7 @@ class RunSettings:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be at least {least}.")
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ConfigError(f"max_seconds is {self.max_seconds:g}; it must be above 0.")
+        if self.least_flux is not None and not self.least_flux <= 0:
+            raise ConfigError(f"least_flux is {self.least_flux:g}; it must be 0 or below, for example -2.")
         if self.seed >= 2**32:
             raise ConfigError(f"seed is {self.seed}; it must be below 2**32, where seeds begin to repeat.")

@@ -97,6 +97,7 @@ def test_a_run_that_never_began_makes_no_folder(scoresample, tmp_path, one_line_
         ),
         (("--prior", "dark"), ["no prior 'dark'", "galaxies"]),
         (("--prior", "galaxies", "--noise-level", "0.001"), ["noise_level is 0.001", "0.05 to 10"]),
+        (("--least-flux", "3"), ["least_flux is 3", "0 or below"]),
         (("--draws", "many"), ["many", "integer"]),
         (("--bad-plane", "NOSUCH"), []),
         (("--nonsense",), ["--nonsense", "--help"]),

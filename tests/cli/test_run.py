@@ -296,3 +296,20 @@ def test_a_fits_scene_gives_the_catalog_of_the_same_scene_in_npz(
     for name in ("g_flux", "r_fluxErr"):
         np.testing.assert_allclose(other[name].value, one[name].value, rtol=1e-3)
     np.testing.assert_array_equal(other["objectId"], one["objectId"])
+
+
+def test_fluxes_with_an_end_are_sampled_kept_and_judged_again(scoresample, tiny, fast, tmp_path):
+    """Offsets of fluxes are kept of the same draws as images, and later steps read them."""
+    out = tmp_path / "out"
+    scoresample("run", tiny, "-o", out, *fast, "--least-flux", "-2")
+    report = json.loads((out / "report.json").read_text())
+    assert report["settings"]["run"]["least_flux"] == -2
+    kept = load_draws(out / "draws.nc")
+    offsets = np.asarray(kept["posterior_images"]["flux_offsets"], float)
+    assert offsets.shape[2:] == (2, 3)
+    assert 0.5 < offsets.std() < 1.5
+    before = read_flux_catalog(out / "fluxes.fits")
+    scoresample("diagnose", tiny, "-o", out)
+    scoresample("catalog", tiny, "-o", out)
+    after = read_flux_catalog(out / "fluxes.fits")
+    np.testing.assert_array_equal(before["g_flux"], after["g_flux"])

@@ -145,14 +145,15 @@ def test_variants_start_elsewhere_or_have_free_centers(tmp_path):
     path = tmp_path / "scene.npz"
     write_gallery_scene(path, TINY, 1)
     truth, rng = read_truth(path), np.random.default_rng(0)
-    usual, bright, flat, blobs, offset = (
+    usual, bright, flat, blobs, offset, limited = (
         blends_methods.lay_out(path, truth, SETTINGS, name, rng)
-        for name in ("", "bright", "flat", "blobs", "offset")
+        for name in ("", "bright", "flat", "blobs", "offset", "limited")
     )
     np.testing.assert_allclose(bright.scene.flux, 20 * usual.scene.flux)
     assert np.ptp(np.asarray(flat.scene.flux)) == 0
     images = {name for name in usual.scene.parameters if name.endswith(".image")}
     assert images and all((blobs.scene.parameters[n] != usual.scene.parameters[n]).any() for n in images)
+    assert (usual.flux_prior.least, limited.flux_prior.least) == (None, -2.0)
     free = {parameter.name for parameter in offset.parameters}
     assert {f"{source.name}.center" for source in offset.scene.sources} <= free
     first = {source.object_name: np.asarray(source.center) for source in offset.scene.sources}
