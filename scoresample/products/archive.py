@@ -30,9 +30,9 @@ def save_draws(path: str | Path, draws: Draws, *, images: str = "thin") -> None:
         From `sample`. Its settings go into the attribute ``settings`` of the root, notes on the scene into
         ``scene``, both as json.
     images
-        What to keep of the images, in single precision: ``all``; ``thin``, every tenth draw, in the group
-        ``posterior_images``; ``none``. And of offsets of fluxes, where those have an end. Where samplers move in coordinates that an image does not tell, these are kept
-        of the same draws, in the group ``image_coordinates``.
+        What to keep of the images, and of offsets of fluxes where those have an end, in single precision: ``all``;
+        ``thin``, every tenth draw, in the group ``posterior_images``; ``none``. Where samplers move in coordinates that
+        an image does not tell, these are kept of the same draws, in the group ``image_coordinates``.
 
     Raises
     ------
