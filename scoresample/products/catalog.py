@@ -27,6 +27,7 @@ from scoresample.products.photometry import (
     mean_centers,
     mean_object_images,
     peak_offset,
+    signal_to_noise,
     variance_from_neighbours,
 )
 from scoresample.products.plain import plain
@@ -35,6 +36,9 @@ from scoresample.samplers.base import Draws
 ROOM = 1.2
 """How far, in pixels, light may peak from its center for no reason: half the diagonal of a pixel, 0.7, and as far as
 detections are off."""
+
+NEGATIVE = -3.0
+"""Signal-to-noise, of a flux alone, that noise leaves to none in seven hundred objects without light."""
 
 PRIOR_ONLY = "prior only"
 """Status of an object that no pixel with data knows of, in any band."""
@@ -90,6 +94,7 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
     mixing = _mixing(diagnosis, scene, frame)
     centers, images = mean_centers(draws), mean_object_images(draws).objects
     offset = peak_offset(images, centers)
+    alone = signal_to_noise(images, np.asarray(posterior.observation.inverse_variance, np.float64))
     columns = position_columns(centers, frame) | {
         "objectId": object_ids(scene),
         "sceneId": np.full(len(scene.objects), posterior.observation.name),
@@ -104,6 +109,7 @@ def flux_catalog(draws: Draws, hall: Any = None, *, diagnosis: Diagnosis | None 
         "status": np.where(unseen.all(axis=1), PRIOR_ONLY, draws.status),
         "flag_fluxSplit": np.isin(scene.objects, [name for s in diagnosis.splits for name in s.objects]),
         "flag_offCenter": offset > half_width(np.asarray(posterior.observation.psfs)) + ROOM,
+        "flag_negative": (alone < NEGATIVE).any(axis=1),
         "flag_noData": unseen.any(axis=1),
         "flag_edge": over_the_edge(scene),
         "flag_noConfidence": ~(np.isfinite(confidence) & np.isfinite(confidence_error)),
@@ -162,6 +168,7 @@ def failed_catalog(
         "flag_notConverged": true,
         "flag_fluxSplit": ~true,
         "flag_offCenter": ~true,
+        "flag_negative": ~true,
         "flag_noData": ~true,
         "flag_edge": ~true,
         "flag_noConfidence": true,

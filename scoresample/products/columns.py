@@ -47,6 +47,10 @@ PLAIN = {
         "meta.code.qual",
         "The light peaks further from the center than half the width of the PSF: a companion, or another object's",
     ),
+    "flag_negative": (
+        "meta.code.qual",
+        "A flux is below zero by more than 3 of the errors that it would have alone: it cancels a neighbour's",
+    ),
     "flag_noData": ("meta.code.qual", "No data in at least one band, whose fluxes are NaN"),
     "flag_edge": ("meta.code.qual", "The box of the object reaches over the edge of the frame"),
     "flag_noPosition": ("meta.code.qual", "No right ascension and declination: the scene has no WCS"),

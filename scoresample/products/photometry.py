@@ -98,6 +98,13 @@ def peak_offset(
     return np.where(light != 0, np.linalg.norm(peaks - inside, axis=1), np.nan)
 
 
+def signal_to_noise(
+    images: Float[np.ndarray, "object band y x"], inverse_variance: Float[np.ndarray, "band y x"]
+) -> Float[np.ndarray, "object band"]:
+    r"""Return each flux over the error it would have alone, :math:`\pm (\sum_p w_p M_p^2)^{1/2}` of its image M."""
+    return np.sign(images.sum(axis=(2, 3))) * np.sqrt(np.sum(inverse_variance * images**2, axis=(2, 3)))
+
+
 def half_width(psfs: Float[np.ndarray, "band y x"]) -> float:
     """Return the half width at half maximum of the widest PSF, in pixels: of a circle as large as what is above."""
     above = psfs > psfs.max(axis=(1, 2), keepdims=True) / 2

@@ -49,6 +49,7 @@ def tabulate(draws: Draws, settings: RunSettings, folder: Path, hall: Any, diagn
     """Write the flux catalog and the flux draws; return the catalog."""
     table = flux_catalog(draws, hall, diagnosis=diagnosis)
     _warn_of_light_elsewhere(table)
+    _warn_of_cancelling(table)
     for name in CATALOGS:
         write_catalog(table, folder / name)
     if draws.settings["num_kept"]:
@@ -76,6 +77,18 @@ def _warn_of_light_elsewhere(table: QTable) -> None:
         warnings.warn(
             f"the light of {', '.join(off)} peaks away from the center, by that many pixels: it may be another "
             "object's, which the catalog lacks; look at scene.png, and add what is missing.",
+            ScoresampleWarning,
+            stacklevel=3,
+        )
+
+
+def _warn_of_cancelling(table: QTable) -> None:
+    """Warn of fluxes that are more negative than noise makes them."""
+    negative = ", ".join(table["objectId"][table["flag_negative"]])
+    if negative:
+        warnings.warn(
+            f"fluxes of {negative} are below zero by more than 3 of the errors that they would have alone: they cancel "
+            "a neighbour's; run again with --least-flux -2.",
             ScoresampleWarning,
             stacklevel=3,
         )

@@ -1,8 +1,10 @@
 """The flux catalog: a row for every object, the right numbers, NaN only with a flag."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import astropy.units as u
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import vstack
 
 from scoresample.density.base import Density
+from scoresample.density.posterior import Posterior
 from scoresample.diagnostics.verdict import diagnose
 from scoresample.errors import ConfigError, ScoresampleWarning, ShapeError
 from scoresample.products.catalog import failed_catalog, flux_catalog, flux_draws
@@ -33,7 +36,8 @@ COLUMNS = [
     *(f"g_{name}" for name in PER_BAND), *(f"r_{name}" for name in PER_BAND),
     "flux_Cov", "blendedness", "peakOffset", "confidence", "confidenceErr", "lightFromData", "rhatMax", "essMin",
     "nDraws", "status",
-    "flag_notConverged", "flag_fluxSplit", "flag_offCenter", "flag_noData", "flag_edge", "flag_noConfidence",
+    "flag_notConverged", "flag_fluxSplit", "flag_offCenter", "flag_negative", "flag_noData", "flag_edge",
+    "flag_noConfidence",
 ]  # fmt: skip
 
 
@@ -135,6 +139,21 @@ def test_light_away_from_the_center_flags_its_object_and_a_run_warns(draws, tmp_
         tabulate(draws, RunSettings(), tmp_path, None, diagnose(draws, **LENIENT))
 
 
+def test_fluxes_that_cancel_flag_the_negative_one_and_a_run_warns(draws, tmp_path):
+    """As far as images go: the star is in the data twice as negative as it was bright."""
+    assert not flux_catalog(draws)["flag_negative"].any()
+    posterior = draws.density
+    star = posterior.source_images(jax.tree.map(lambda v: jnp.asarray(v[0, 0]), draws.position))[3]
+    dark = dataclasses.replace(posterior.observation, images=posterior.observation.images - 3 * star)
+    priors = {parameter.name: parameter.prior for parameter in posterior.parameters}
+    draws = draws._replace(
+        density=Posterior(posterior.scene, dark, priors=priors), settings=draws.settings | {"num_kept": 150}
+    )
+    assert flux_catalog(draws)["flag_negative"].tolist() == [False, False, True]
+    with pytest.warns(ScoresampleWarning, match=r"fluxes of 19 are below zero .* --least-flux -2"):
+        tabulate(draws, RunSettings(), tmp_path, None, diagnose(draws, **LENIENT))
+
+
 def test_one_bad_flux_flags_its_object_alone(draws):
     draws.derived["flux"][0, :, 1, 0] += 200
     table = flux_catalog(draws, diagnosis=diagnose(draws, **LENIENT))
@@ -166,11 +185,11 @@ def test_nan_only_with_a_flag(draws, dark_draws, cut, failed):
     draws.derived["flux"][1, 3, 0, 1] = np.nan
     for table in (flux_catalog(draws), flux_catalog(dark_draws), flux_catalog(cut(dark_draws, 1)), failed):
         for row in table:
-            numbers = [np.ravel(getattr(row[n], "value", row[n])) for n in COLUMNS[2:-7]]
+            numbers = [np.ravel(getattr(row[n], "value", row[n])) for n in COLUMNS[2:-8]]
             if not np.isfinite(np.concatenate(numbers)).all():
                 assert row["flag_notConverged"] or row["flag_noData"] or row["flag_noConfidence"]
         unexplained = ~(table["flag_notConverged"] | table["flag_noData"])
-        for name in set(COLUMNS[2:-7]) - {"confidence", "confidenceErr", "lightFromData"}:
+        for name in set(COLUMNS[2:-8]) - {"confidence", "confidenceErr", "lightFromData"}:
             assert np.isfinite(np.asarray(table[name]))[unexplained].all(), name
 
 
