@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from numpyro.diagnostics import effective_sample_size
 
 import scoresample as ss
 from scoresample.density.likelihood import fit_fluxes
@@ -129,3 +130,45 @@ def test_it_says_where_fluxes_end(faint):
     for wrong in (0.5, np.nan):
         with pytest.raises(ss.ConfigError, match="it must be 0 or below"):
             Posterior(*faint, least_flux=wrong)
+
+
+def test_images_and_fluxes_together_are_those_without_an_end_weighted(make_scene, key):
+    """Draws without an end, each counted by what ends its fluxes, have the moments of draws with one."""
+    scene, observation = make_scene(galaxies=True)
+    observation = eqx.tree_at(lambda o: o.images, observation, -0.06 * observation.images)
+    prior, moments = ss.load_prior("gaussian"), {}
+    for least in (None, -2.0):
+        posterior = Posterior(scene, observation, image=prior, least_flux=least)
+        draws = ss.sample(
+            jax.random.fold_in(key, int(least is None)), posterior, ss.HMC(), num_chains=4, num_warmup=300,
+            num_draws=1500, progress=False,
+        )  # fmt: skip
+        assert draws.status == "done"
+        middles = [np.asarray(draws.position[f"galaxy_{k}.image"])[..., 3, 3] for k in range(2)]
+        flux = np.asarray(draws.derived["flux"])
+        moments[least] = np.concatenate([flux.reshape(*flux.shape[:2], 4), np.stack(middles, -1)], -1).astype(
+            float
+        )
+        if least is None:
+            weight = np.exp(inside_of(posterior, draws))
+    weight /= weight.mean()
+    with_end, plain = (moments[least].mean(axis=(0, 1)) for least in (-2.0, None))
+    weighted = (weight[..., None] * moments[None]).mean(axis=(0, 1))
+    variance = {least: m.var(axis=(0, 1)) / effective_sample_size(m) for least, m in moments.items()}
+    error = np.sqrt(variance[-2.0] + (weight**2).mean() * variance[None])
+    assert np.all(np.abs(with_end - weighted) < 5 * error)
+    assert np.all(
+        np.abs(with_end - plain)[:4] > 5 * error[:4]
+    )  # the negative control: it is not the same without
+
+
+def inside_of(posterior, draws):
+    """Return the logarithm of what would end the fluxes of draws that have no end."""
+    sums = jax.vmap(jax.vmap(lambda p: posterior.columns(posterior.values(p))))(
+        jax.tree.map(jnp.asarray, draws.position)
+    )[:, :, :2]
+    weight = posterior.likelihood.root_weight
+    alone = jnp.sqrt(jnp.einsum("cdkbp,bp->cdkb", sums**2, weight**2)) / jnp.sum(sums, axis=-1)
+    return np.asarray(
+        jax.scipy.stats.norm.logcdf((draws.derived["flux"] * alone + 2.0) / 3.0).sum(axis=(2, 3)), float
+    )
