@@ -259,10 +259,8 @@ class Posterior(AbstractDensity):
             # The density of amplitudes at given morphology, written for fluxes: d amplitude = d flux / sum of S.
             values = self.values(position)
             sums = self.likelihood.renderer.totals(values)
-            columns, root_weight = (
-                self.likelihood.columns(values, unit_flux=False),
-                self.likelihood.root_weight,
-            )
+            root_weight = self.likelihood.root_weight
+            columns = self.likelihood.columns(values, unit_flux=False)
             amplitudes = self.flux_prior.gather(values)[:, : sums.size] / sums
             total = total + self.flux_prior.log_scale(columns, root_weight)
             inside = self.flux_prior.log_above_least(amplitudes, columns[: sums.size], root_weight)
