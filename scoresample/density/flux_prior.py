@@ -132,20 +132,19 @@ class FluxPrior(eqx.Module):
         """
         return log_scale(in_units_of_noise(columns, root_weight), self.share, self.scale_free)
 
-    def log_above_least(
-        self,
-        amplitudes: Float[Array, "band column"],
-        columns: Float[Array, "column band pixel"],
-        root_weight: Float[Array, "band pixel"],
-    ) -> Float[Array, " band"]:
-        """Return the logarithm of what ends flat fluxes, the sum over those of a band; 0 where nothing does."""
-        if self.least is None:
-            return jnp.zeros(len(amplitudes), amplitudes.dtype)
+    def lengths(
+        self, columns: Float[Array, "column band pixel"], root_weight: Float[Array, "band pixel"]
+    ) -> Float[Array, "band column"]:
+        """Return |M|, one over the error that each amplitude has by itself; 1 for those without an end."""
         squares = jnp.sum(in_units_of_noise(columns, root_weight) ** 2, axis=2)
-        limited = self.limited[:, : len(columns)]
-        signal_to_noise = amplitudes * jnp.sqrt(jnp.where(limited, squares, 1))
+        return jnp.sqrt(jnp.where(self.limited[:, : len(columns)], squares, 1))
+
+    def log_above_least(self, signal_to_noise: Float[Array, "band column"]) -> Float[Array, " band"]:
+        """Return the logarithm of what ends flat fluxes, A |M|, the sum over those of a band; 0 where nothing does."""
+        if self.least is None:
+            return jnp.zeros(len(signal_to_noise), signal_to_noise.dtype)
         inside = jax.scipy.stats.norm.logcdf((signal_to_noise - self.least) / SOFTNESS)
-        return jnp.sum(jnp.where(limited, inside, 0), axis=1)
+        return jnp.sum(jnp.where(self.limited[:, : signal_to_noise.shape[1]], inside, 0), axis=1)
 
     def draw(
         self,
@@ -160,16 +159,17 @@ class FluxPrior(eqx.Module):
         Bands are independent given the columns. Offsets of each are proposed anew from the normal, and taken by
         Metropolis' rule: the distribution stays what it is, and next to nothing is left of what the draw before had.
         """
+        lengths = self.lengths(columns, root_weight)
 
         def step(state, key):
             offsets, inside = state
             key_offsets, key_taken = jax.random.split(key)
             proposed = jax.random.normal(key_offsets, offsets.shape, offsets.dtype)
-            inside_then = self.log_above_least(solution.at(proposed), columns, root_weight)
+            inside_then = self.log_above_least(solution.at(proposed) * lengths)
             taken = jnp.log(jax.random.uniform(key_taken, inside.shape)) < inside_then - inside
             return (jnp.where(taken[:, None], proposed, offsets), jnp.where(taken, inside_then, inside)), None
 
-        first = offsets, self.log_above_least(solution.at(offsets), columns, root_weight)
+        first = offsets, self.log_above_least(solution.at(offsets) * lengths)
         (offsets, _), _ = jax.lax.scan(step, first, jax.random.split(key, NUM_REDRAWN))
         return solution.at(offsets)
 

@@ -263,8 +263,8 @@ class Posterior(AbstractDensity):
             columns = self.likelihood.columns(values, unit_flux=False)
             amplitudes = self.flux_prior.gather(values)[:, : sums.size] / sums
             total = total + self.flux_prior.log_scale(columns, root_weight)
-            inside = self.flux_prior.log_above_least(amplitudes, columns[: sums.size], root_weight)
-            total = total + jnp.sum(inside)
+            lengths = self.flux_prior.lengths(columns[: sums.size], root_weight)
+            total = total + jnp.sum(self.flux_prior.log_above_least(amplitudes * lengths))
             total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(jnp.abs(sums)))
             total = total + self.flux_prior.log_tie(amplitudes)
         return total
@@ -295,8 +295,10 @@ class Posterior(AbstractDensity):
             evidence = self.flux_prior.log_evidence(columns, self.likelihood.data, root_weight)
             if OFFSETS not in position:
                 return evidence
-            amplitudes = self.amplitudes_of(columns, position)
-            return evidence + jnp.sum(self.flux_prior.log_above_least(amplitudes, columns, root_weight))
+            signal_to_noise = self.amplitudes_of(columns, position) * self.flux_prior.lengths(
+                columns, root_weight
+            )
+            return evidence + jnp.sum(self.flux_prior.log_above_least(signal_to_noise))
         return self.likelihood.log_prob_at(values, self.flux_prior.gather(values))
 
     @property
@@ -365,8 +367,6 @@ def _solve(posterior: Posterior, values: dict[str, Array]) -> FluxPosterior:
 
 @quick_jit
 def _amplitudes(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
-    if not posterior.collapse:
-        return posterior.given_amplitudes(position)
     values = posterior.values(position)
     return posterior.amplitudes_of(posterior.columns(values), position) * posterior.totals(values)
 
@@ -387,8 +387,6 @@ def _unconstrain(
 def _brightness(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
     values = posterior.values(position)
     sources = posterior.likelihood.renderer.totals(values)
-    if not posterior.collapse:
-        return posterior.given_amplitudes(position)[:, : sources.size] / sources
     amplitudes = posterior.amplitudes_of(posterior.columns(values), position)[:, : sources.size]
     return amplitudes / sources if posterior.unit_flux else amplitudes
 

@@ -52,9 +52,9 @@ class DistributionPrior(AbstractLogPrior):
         """Return the standard deviations of the unconstrained value: known, or of 1,000 draws with a fixed key."""
         if isinstance(self.distribution, dist.Normal):
             spread = jnp.broadcast_to(to_jax(self.distribution.scale, jnp.result_type(float)), shape).ravel()
-            return LowRankScale(spread, jnp.zeros((spread.size, 0)), jnp.ones(0))
-        draws = self.to_unconstrained(self.sample(jax.random.key(0), shape, 1000))
-        spread = jnp.std(draws, axis=0).ravel()
+        else:
+            draws = self.to_unconstrained(self.sample(jax.random.key(0), shape, 1000))
+            spread = jnp.std(draws, axis=0).ravel()
         return LowRankScale(spread, jnp.zeros((spread.size, 0)), jnp.ones(0))
 
 

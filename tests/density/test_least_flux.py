@@ -157,9 +157,8 @@ def test_images_and_fluxes_together_are_those_without_an_end_weighted(make_scene
     variance = {least: m.var(axis=(0, 1)) / effective_sample_size(m) for least, m in moments.items()}
     error = np.sqrt(variance[-2.0] + (weight**2).mean() * variance[None])
     assert np.all(np.abs(with_end - weighted) < 5 * error)
-    assert np.all(
-        np.abs(with_end - plain)[:4] > 5 * error[:4]
-    )  # the negative control: it is not the same without
+    # The negative control: without an end it is not the same.
+    assert np.all(np.abs(with_end - plain)[:4] > 5 * error[:4])
 
 
 def inside_of(posterior, draws):
