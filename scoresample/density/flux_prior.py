@@ -1,12 +1,12 @@
 """Priors on fluxes and background, and whether they can be integrated out."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float
 
+from scoresample.density.flux_end import FluxEnd, make_flux_end
 from scoresample.density.fluxes import FluxPosterior, in_units_of_noise, log_evidence, log_scale
 from scoresample.density.likelihood import Likelihood, fit_fluxes
 from scoresample.density.parameters import Parameter
@@ -19,13 +19,6 @@ from scoresample.numerics.compiling import jit_to_run_once
 
 TIE = 0.3
 """How far the share of a component may be from that of all bands together, as a part of its object."""
-
-SOFTNESS = 3.0
-"""Over how much flat fluxes end, in units of their errors: a sharp end would be a wall to samplers, where fluxes of
-neighbours are known by far less."""
-
-NUM_REDRAWN = 4
-"""How often offsets are drawn anew for the fluxes of a draw."""
 
 
 class FluxPrior(eqx.Module):
@@ -42,12 +35,7 @@ class FluxPrior(eqx.Module):
     one flat in the flux by the radius to the power B: either is a strong prior on sizes that nobody meant.
 
     Images of two galaxies that overlap may become alike, and their fluxes large, of opposite sign and next to unknown:
-    integrated out, they leave a density that grows without bound. So flat fluxes may be given an end s, a soft one,
-
-    .. math:: p(A | M) \propto |M|_w\, \Phi\big((A |M|_w - s) / 3\big)
-
-    with :math:`\Phi` the normal distribution function. For s = -2 faint fluxes may be negative by their noise, so that
-    means over many are right.
+    integrated out, they leave a density that grows without bound. So flat fluxes may be given an end (`FluxEnd`).
 
     Attributes
     ----------
@@ -62,10 +50,8 @@ class FluxPrior(eqx.Module):
         The part of ``precision`` that ties components of one object.
     flux, background
         The distributions, None where flat; used when fluxes are sampled rather than integrated out.
-    limited
-        Which amplitudes have an end: flat ones of sources that pixels know of.
-    least
-        s, in units of the error that a flux has by itself; None for no end, and always where they have a distribution.
+    end
+        Where flat fluxes end; None for nowhere, and always where they have a distribution.
     names
         Of the sources; the columns in order.
     """
@@ -75,10 +61,9 @@ class FluxPrior(eqx.Module):
     ties: Float[Array, "band column column"]
     scale_free: Bool[Array, "band object"]
     share: Float[Array, "object column"]
-    limited: Bool[Array, "band column"]
+    end: FluxEnd | None
     flux: dist.Distribution | None
     background: dist.Distribution | None
-    least: float | None = eqx.field(static=True)
     names: tuple[str, ...] = eqx.field(static=True)
     has_background: bool = eqx.field(static=True)
     has_components: bool = eqx.field(static=True)
@@ -93,7 +78,7 @@ class FluxPrior(eqx.Module):
         """Short description of the flux prior."""
         if self.flux is not None:
             return describe(self.flux)
-        flat = "flat in signal-to-noise" + ("" if self.least is None else f" above {self.least:g}")
+        flat = "flat in signal-to-noise" + ("" if self.end is None else f" above {self.end.least:g}")
         return f"{flat}, components of one object within its flux" if self.has_components else flat
 
     @property
@@ -132,46 +117,9 @@ class FluxPrior(eqx.Module):
         """
         return log_scale(in_units_of_noise(columns, root_weight), self.share, self.scale_free)
 
-    def lengths(
-        self, columns: Float[Array, "column band pixel"], root_weight: Float[Array, "band pixel"]
-    ) -> Float[Array, "band column"]:
-        """Return |M|, one over the error that each amplitude has by itself; 1 for those without an end."""
-        squares = jnp.sum(in_units_of_noise(columns, root_weight) ** 2, axis=2)
-        return jnp.sqrt(jnp.where(self.limited[:, : len(columns)], squares, 1))
-
-    def log_above_least(self, signal_to_noise: Float[Array, "band column"]) -> Float[Array, " band"]:
-        """Return the logarithm of what ends flat fluxes, A |M|, the sum over those of a band; 0 where nothing does."""
-        if self.least is None:
-            return jnp.zeros(len(signal_to_noise), signal_to_noise.dtype)
-        inside = jax.scipy.stats.norm.logcdf((signal_to_noise - self.least) / SOFTNESS)
-        return jnp.sum(jnp.where(self.limited[:, : signal_to_noise.shape[1]], inside, 0), axis=1)
-
-    def draw(
-        self,
-        key: PRNGKeyArray,
-        solution: FluxPosterior,
-        offsets: Float[Array, "band column"],
-        columns: Float[Array, "column band pixel"],
-        root_weight: Float[Array, "band pixel"],
-    ) -> Float[Array, "band column"]:
-        """Return amplitudes given the columns, from offsets of a draw.
-
-        Bands are independent given the columns. Offsets of each are proposed anew from the normal, and taken by
-        Metropolis' rule: the distribution stays what it is, and next to nothing is left of what the draw before had.
-        """
-        lengths = self.lengths(columns, root_weight)
-
-        def step(state, key):
-            offsets, inside = state
-            key_offsets, key_taken = jax.random.split(key)
-            proposed = jax.random.normal(key_offsets, offsets.shape, offsets.dtype)
-            inside_then = self.log_above_least(solution.at(proposed) * lengths)
-            taken = jnp.log(jax.random.uniform(key_taken, inside.shape)) < inside_then - inside
-            return (jnp.where(taken[:, None], proposed, offsets), jnp.where(taken, inside_then, inside)), None
-
-        first = offsets, self.log_above_least(solution.at(offsets) * lengths)
-        (offsets, _), _ = jax.lax.scan(step, first, jax.random.split(key, NUM_REDRAWN))
-        return solution.at(offsets)
+    def within_reach(self, lengths: Float[Array, "band column"]) -> "FluxPrior":
+        """Return the prior with Gaussians for flat fluxes that have an end, given |M|; `FluxEnd` has the rest."""
+        return eqx.tree_at(lambda p: p.precision, self, self.precision + self.end.precision(lengths))
 
     def log_evidence(
         self,
@@ -230,22 +178,25 @@ def make_flux_prior(
     ties = _ties(scene, likelihood) if flux is None else np.zeros((*mean.shape, mean.shape[1]))
     members = np.arange(len(scene.objects))[:, None] == np.asarray(scene.membership)
     seen = ~np.asarray(likelihood.unseen)[:, : len(names)]
-    limited = np.zeros(mean.shape, bool)
-    limited[:, : len(names)] = seen & (flux is None)
     scale_free = (seen[:, None] & members).any(axis=2) & (flux is None)
     share = np.zeros((len(members), mean.shape[1]))
     share[:, : len(names)] = members / members.sum(axis=1, keepdims=True)
     held = np.where(diagonal == 0, _unknown(likelihood, ties), diagonal)
+    precision = ties + held[:, :, None] * np.eye(held.shape[1])
+    end = None
+    if least is not None and flux is None:
+        limited = np.zeros(mean.shape, bool)
+        limited[:, : len(names)] = seen
+        end = make_flux_end(scene, likelihood, least, limited, mean, precision)
     prior = FluxPrior(
         mean=to_jax(mean, dtype),
-        precision=to_jax(ties + held[:, :, None] * np.eye(held.shape[1]), dtype),
+        precision=to_jax(precision, dtype),
         ties=to_jax(ties, dtype),
         scale_free=to_jax(scale_free),
         share=to_jax(share, dtype),
-        limited=to_jax(limited),
+        end=end,
         flux=flux,
         background=background,
-        least=least if flux is None else None,
         names=names,
         has_background=scene.background is not None,
         has_components=len(scene.objects) < len(names),

@@ -41,8 +41,8 @@ class Posterior(AbstractDensity):
     A position holds the free parameters, unconstrained, by full name: ``{"galaxy_3.image": array, ...}``.
     Fluxes and background are integrated out exactly where their prior is flat or Gaussian, so the position
     leaves them out, and `derive` draws them from their exact conditional posterior. With ``least_flux`` flat ones end
-    there, as no Gaussian does: then the position has ``flux_offsets``, numbers q that stand for amplitudes
-    :math:`A = \hat A + G^{-1/2} q` (`FluxPosterior.at`) and are next to independent standard normal.
+    there, as no Gaussian does: then the position has ``flux_offsets``, numbers that stand for amplitudes (`FluxEnd`)
+    and are next to independent standard normal.
 
     Parameters
     ----------
@@ -112,7 +112,7 @@ class Posterior(AbstractDensity):
         self.fixed = {k: v for k, v in scene.parameters.items() if k not in {p.name for p in free}}
         if not self.collapse:
             free += self.flux_prior.parameters(fit_fluxes(self.likelihood, scene.parameters).unit)
-        elif self.flux_prior.least is not None:
+        elif self.flux_prior.end is not None:
             free += (Parameter(OFFSETS, as_prior(dist.Normal(0.0, 1.0)), self.flux_prior.mean.shape),)
         self.parameters = free
         self.alike = _groups_alike(free)
@@ -173,10 +173,10 @@ class Posterior(AbstractDensity):
         """Draw the amplitudes of the columns of a position; where they are sampled they are part of it."""
         if not self.collapse:
             return self.given_amplitudes(position)
-        solution = self.solve(columns)
         if OFFSETS not in position:
-            return solution.draw(key)
-        return self.flux_prior.draw(key, solution, position[OFFSETS], columns, self.likelihood.root_weight)
+            return self.solve(columns).draw(key)
+        solution, lengths = self._solve_within_reach(columns)
+        return self.flux_prior.end.redraw(key, solution, position[OFFSETS], lengths)
 
     def amplitudes_of(
         self, columns: Float[Array, "column band pixel"], position: Position
@@ -184,8 +184,9 @@ class Posterior(AbstractDensity):
         """Return the amplitudes of the columns of a position; the most probable ones where it has nothing of them."""
         if not self.collapse:
             return self.given_amplitudes(position)
-        solution = self.solve(columns)
-        return solution.at(position[OFFSETS]) if OFFSETS in position else solution.mean
+        if OFFSETS not in position:
+            return self.solve(columns).mean
+        return self._solve_within_reach(columns)[0].at(position[OFFSETS])
 
     def check_position(self, position: Position) -> None:
         """Raise `PositionError` unless names and shapes are those of the free parameters."""
@@ -207,6 +208,12 @@ class Posterior(AbstractDensity):
         if any(parameter.prior.hides_noise for parameter in self.parameters):
             return HeldFluxes(self, self.amplitudes(start))
         return maximized_fluxes(self)
+
+    def from_map(self, position: Position) -> Position:
+        """Return the position with its fluxes, where it has any, at their best without an end."""
+        if OFFSETS not in position:
+            return position
+        return position | {OFFSETS: _best_offsets(self.for_compilation(), position)}
 
     def easier(self) -> "Posterior | None":
         """Return the posterior with the Gaussian prior in place of learned ones; None where there are none."""
@@ -263,8 +270,9 @@ class Posterior(AbstractDensity):
             columns = self.likelihood.columns(values, unit_flux=False)
             amplitudes = self.flux_prior.gather(values)[:, : sums.size] / sums
             total = total + self.flux_prior.log_scale(columns, root_weight)
-            lengths = self.flux_prior.lengths(columns[: sums.size], root_weight)
-            total = total + jnp.sum(self.flux_prior.log_above_least(amplitudes * lengths))
+            if self.flux_prior.end is not None:
+                lengths = self.flux_prior.end.lengths(columns, root_weight)[:, : sums.size]
+                total = total + jnp.sum(self.flux_prior.end.log_inside(amplitudes * lengths))
             total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(jnp.abs(sums)))
             total = total + self.flux_prior.log_tie(amplitudes)
         return total
@@ -291,15 +299,23 @@ class Posterior(AbstractDensity):
         """
         values = self.values(position)
         if self.collapse:
-            columns, root_weight = self.columns(values), self.likelihood.root_weight
-            evidence = self.flux_prior.log_evidence(columns, self.likelihood.data, root_weight)
+            columns, prior = self.columns(values), self.flux_prior
             if OFFSETS not in position:
-                return evidence
-            signal_to_noise = self.amplitudes_of(columns, position) * self.flux_prior.lengths(
-                columns, root_weight
-            )
-            return evidence + jnp.sum(self.flux_prior.log_above_least(signal_to_noise))
+                return prior.log_evidence(columns, self.likelihood.data, self.likelihood.root_weight)
+            solution, lengths = self._solve_within_reach(columns)
+            ratio = prior.end.log_ratio(solution.at(position[OFFSETS]) * lengths)
+            gaussian = prior.within_reach(lengths)
+            evidence = gaussian.log_evidence(columns, self.likelihood.data, self.likelihood.root_weight)
+            return evidence + jnp.sum(ratio)
         return self.likelihood.log_prob_at(values, self.flux_prior.gather(values))
+
+    def _solve_within_reach(
+        self, columns: Float[Array, "column band pixel"]
+    ) -> tuple[FluxPosterior, Float[Array, "band column"]]:
+        """Return the Gaussian posterior that offsets of fluxes are about, and |M| of the columns."""
+        lengths = self.flux_prior.end.lengths(columns, self.likelihood.root_weight)
+        prior = self.flux_prior.within_reach(lengths)
+        return self.likelihood.solve(columns, prior.mean, prior.precision), lengths
 
     @property
     def unit_flux(self) -> bool:
@@ -381,6 +397,12 @@ def _unconstrain(
         together = jnp.stack([values[name] for name in names])
         position |= zip(names, jax.vmap(parameters[members[0]].unconstrain)(together), strict=True)
     return position
+
+
+@quick_jit
+def _best_offsets(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
+    columns = posterior.columns(posterior.values(position))
+    return posterior._solve_within_reach(columns)[0].offsets_of(posterior.solve(columns).mean)
 
 
 @quick_jit
