@@ -113,10 +113,6 @@ class AbstractDensity(eqx.Module):
         """Return the density whose maximum `find_map` looks for from a start; by default this one."""
         return self
 
-    def from_map(self, position: Position) -> Position:
-        """Return the position that a maximum of `for_map` stands for; by default the same."""
-        return position
-
     def easier(self) -> "AbstractDensity | None":
         """Return a density of the same positions whose maximum is a better start than `initial_position`, or None."""
         return None

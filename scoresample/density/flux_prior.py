@@ -6,7 +6,7 @@ import numpy as np
 import numpyro.distributions as dist
 from jaxtyping import Array, Bool, Float
 
-from scoresample.density.flux_end import FluxEnd, make_flux_end
+from scoresample.density.flux_end import FluxEnd
 from scoresample.density.fluxes import FluxPosterior, in_units_of_noise, log_evidence, log_scale
 from scoresample.density.likelihood import Likelihood, fit_fluxes
 from scoresample.density.parameters import Parameter
@@ -117,10 +117,6 @@ class FluxPrior(eqx.Module):
         """
         return log_scale(in_units_of_noise(columns, root_weight), self.share, self.scale_free)
 
-    def within_reach(self, lengths: Float[Array, "band column"]) -> "FluxPrior":
-        """Return the prior with Gaussians for flat fluxes that have an end, given |M|; `FluxEnd` has the rest."""
-        return eqx.tree_at(lambda p: p.precision, self, self.precision + self.end.precision(lengths))
-
     def log_evidence(
         self,
         columns: Float[Array, "column band pixel"],
@@ -187,7 +183,7 @@ def make_flux_prior(
     if least is not None and flux is None:
         limited = np.zeros(mean.shape, bool)
         limited[:, : len(names)] = seen
-        end = make_flux_end(scene, likelihood, least, limited, mean, precision)
+        end = FluxEnd(least, to_jax(limited))
     prior = FluxPrior(
         mean=to_jax(mean, dtype),
         precision=to_jax(precision, dtype),

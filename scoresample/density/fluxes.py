@@ -39,10 +39,6 @@ class FluxPosterior(NamedTuple):
         solve = jax.vmap(lambda c, z: jax.scipy.linalg.solve_triangular(c, z, lower=True, trans="T"))
         return self.mean + self.unit * solve(self.cholesky, offsets)
 
-    def offsets_of(self, amplitudes: Float[Array, "band column"]) -> Float[Array, "band column"]:
-        """Return the q at which amplitudes are."""
-        return jnp.einsum("blk,bl->bk", self.cholesky, (amplitudes - self.mean) / self.unit)
-
     def covariance(self) -> Float[Array, "band column column"]:
         """Return the covariance between the columns in each band."""
         eye = jnp.eye(self.mean.shape[-1], dtype=self.mean.dtype)

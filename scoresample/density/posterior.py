@@ -173,10 +173,12 @@ class Posterior(AbstractDensity):
         """Draw the amplitudes of the columns of a position; where they are sampled they are part of it."""
         if not self.collapse:
             return self.given_amplitudes(position)
+        solution = self.solve(columns)
         if OFFSETS not in position:
-            return self.solve(columns).draw(key)
-        solution, lengths = self._solve_within_reach(columns)
-        return self.flux_prior.end.redraw(key, solution, position[OFFSETS], lengths)
+            return solution.draw(key)
+        end = self.flux_prior.end
+        lengths = end.lengths(columns, self.likelihood.root_weight)
+        return end.redraw(key, solution, position[OFFSETS], lengths)
 
     def amplitudes_of(
         self, columns: Float[Array, "column band pixel"], position: Position
@@ -184,9 +186,8 @@ class Posterior(AbstractDensity):
         """Return the amplitudes of the columns of a position; the most probable ones where it has nothing of them."""
         if not self.collapse:
             return self.given_amplitudes(position)
-        if OFFSETS not in position:
-            return self.solve(columns).mean
-        return self._solve_within_reach(columns)[0].at(position[OFFSETS])
+        solution = self.solve(columns)
+        return solution.at(position[OFFSETS]) if OFFSETS in position else solution.mean
 
     def check_position(self, position: Position) -> None:
         """Raise `PositionError` unless names and shapes are those of the free parameters."""
@@ -208,12 +209,6 @@ class Posterior(AbstractDensity):
         if any(parameter.prior.hides_noise for parameter in self.parameters):
             return HeldFluxes(self, self.amplitudes(start))
         return maximized_fluxes(self)
-
-    def from_map(self, position: Position) -> Position:
-        """Return the position with its fluxes, where it has any, at their best without an end."""
-        if OFFSETS not in position:
-            return position
-        return position | {OFFSETS: _best_offsets(self.for_compilation(), position)}
 
     def easier(self) -> "Posterior | None":
         """Return the posterior with the Gaussian prior in place of learned ones; None where there are none."""
@@ -271,7 +266,7 @@ class Posterior(AbstractDensity):
             amplitudes = self.flux_prior.gather(values)[:, : sums.size] / sums
             total = total + self.flux_prior.log_scale(columns, root_weight)
             if self.flux_prior.end is not None:
-                lengths = self.flux_prior.end.lengths(columns, root_weight)[:, : sums.size]
+                lengths = self.flux_prior.end.lengths(columns[: sums.size], root_weight)
                 total = total + jnp.sum(self.flux_prior.end.log_inside(amplitudes * lengths))
             total = total - self.likelihood.data.shape[0] * jnp.sum(jnp.log(jnp.abs(sums)))
             total = total + self.flux_prior.log_tie(amplitudes)
@@ -299,23 +294,14 @@ class Posterior(AbstractDensity):
         """
         values = self.values(position)
         if self.collapse:
-            columns, prior = self.columns(values), self.flux_prior
+            columns, root_weight = self.columns(values), self.likelihood.root_weight
+            evidence = self.flux_prior.log_evidence(columns, self.likelihood.data, root_weight)
             if OFFSETS not in position:
-                return prior.log_evidence(columns, self.likelihood.data, self.likelihood.root_weight)
-            solution, lengths = self._solve_within_reach(columns)
-            ratio = prior.end.log_ratio(solution.at(position[OFFSETS]) * lengths)
-            gaussian = prior.within_reach(lengths)
-            evidence = gaussian.log_evidence(columns, self.likelihood.data, self.likelihood.root_weight)
-            return evidence + jnp.sum(ratio)
+                return evidence
+            end = self.flux_prior.end
+            signal_to_noise = self.amplitudes_of(columns, position) * end.lengths(columns, root_weight)
+            return evidence + jnp.sum(end.log_inside(signal_to_noise))
         return self.likelihood.log_prob_at(values, self.flux_prior.gather(values))
-
-    def _solve_within_reach(
-        self, columns: Float[Array, "column band pixel"]
-    ) -> tuple[FluxPosterior, Float[Array, "band column"]]:
-        """Return the Gaussian posterior that offsets of fluxes are about, and |M| of the columns."""
-        lengths = self.flux_prior.end.lengths(columns, self.likelihood.root_weight)
-        prior = self.flux_prior.within_reach(lengths)
-        return self.likelihood.solve(columns, prior.mean, prior.precision), lengths
 
     @property
     def unit_flux(self) -> bool:
@@ -397,12 +383,6 @@ def _unconstrain(
         together = jnp.stack([values[name] for name in names])
         position |= zip(names, jax.vmap(parameters[members[0]].unconstrain)(together), strict=True)
     return position
-
-
-@quick_jit
-def _best_offsets(posterior: Posterior, position: Position) -> Float[Array, "band column"]:
-    columns = posterior.columns(posterior.values(position))
-    return posterior._solve_within_reach(columns)[0].offsets_of(posterior.solve(columns).mean)
 
 
 @quick_jit

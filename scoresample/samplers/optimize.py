@@ -159,7 +159,7 @@ def find_map(
         except RunEnded:
             status = "out of time"
     columns = np.asarray(rows).reshape(-1, 3).T
-    return MAPResult(density.from_map(reached), status, MAPHistory(*columns))
+    return MAPResult(reached, status, MAPHistory(*columns))
 
 
 def _judge(rows: list, tolerance: float, method: str) -> str:
