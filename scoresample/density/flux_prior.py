@@ -178,7 +178,6 @@ def make_flux_prior(
     share = np.zeros((len(members), mean.shape[1]))
     share[:, : len(names)] = members / members.sum(axis=1, keepdims=True)
     held = np.where(diagonal == 0, _unknown(likelihood, ties), diagonal)
-    precision = ties + held[:, :, None] * np.eye(held.shape[1])
     end = None
     if least is not None and flux is None:
         limited = np.zeros(mean.shape, bool)
@@ -186,7 +185,7 @@ def make_flux_prior(
         end = FluxEnd(least, to_jax(limited))
     prior = FluxPrior(
         mean=to_jax(mean, dtype),
-        precision=to_jax(precision, dtype),
+        precision=to_jax(ties + held[:, :, None] * np.eye(held.shape[1]), dtype),
         ties=to_jax(ties, dtype),
         scale_free=to_jax(scale_free),
         share=to_jax(share, dtype),
